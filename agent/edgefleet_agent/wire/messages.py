@@ -1,0 +1,138 @@
+"""Messages of ``/agent/v1``. Durations, never absolute times: a board's wall clock may say 1970."""
+
+from typing import Optional
+
+from pydantic import Field
+
+from edgefleet_agent.wire.base import PROTOCOL_VERSION, JsonObject, Wire
+from edgefleet_agent.wire.report import BlobRef, RunReport
+
+
+class RuntimeFacts(Wire):
+    """A runtime found on the board."""
+
+    name: str = Field(description="onnxruntime, litert, tflite-runtime, edgetpu or tensorrt")
+    version: str = Field(description="version as the runtime states it")
+    interpreter: str = Field(description="path of the Python interpreter that holds it")
+    python_version: str = Field(description="version of that interpreter")
+    providers: list[str] = Field(default_factory=list, description="execution providers or delegates")
+
+
+class DeviceFacts(Wire):
+    """What a board is and can do."""
+
+    agent_version: str = Field(description="version of the agent")
+    board: str = Field(description="board kind, such as raspberry-pi-4 or linux-host")
+    hostname: str = Field(description="host name")
+    machine: str = Field(description="architecture, such as x86_64 or aarch64")
+    system: str = Field(description="operating system and kernel")
+    cpu_model: str = Field(description="CPU model as the kernel names it")
+    n_cores: int = Field(ge=1, description="logical cores")
+    memory_bytes: int = Field(ge=0, description="total memory")
+    runtimes: list[RuntimeFacts] = Field(default_factory=list, description="runtimes found by probing")
+    sensors: list[JsonObject] = Field(default_factory=list, description="power sensors found")
+    labels: dict[str, str] = Field(default_factory=dict, description="labels set on the board")
+
+
+class EnrolRequest(Wire):
+    """A board introduces itself with a one-time join token."""
+
+    protocol: int = Field(default=PROTOCOL_VERSION, description="protocol version the agent speaks")
+    join_token: str = Field(description="one-time token, ejt_...")
+    name: Optional[str] = Field(default=None, description="wanted name; the token may already be bound to one")
+    facts: DeviceFacts
+
+
+class EnrolResponse(Wire):
+    """The board's identity from now on."""
+
+    device_id: str = Field(description="identifier of the device")
+    name: str = Field(description="name of the device")
+    credential: str = Field(description="bearer credential, edt_..., shown once")
+    heartbeat_s: float = Field(description="seconds between heartbeats of a run")
+    poll_wait_s: float = Field(description="how long a claim may wait")
+
+
+class ClaimRequest(Wire):
+    """Asks for work; held open by the controller for up to ``wait_s``."""
+
+    protocol: int = Field(default=PROTOCOL_VERSION)
+    wait_s: float = Field(default=50.0, ge=0, le=50, description="longest wait in seconds")
+    facts_sha256: str = Field(description="hash of the facts the agent would report now")
+    facts: Optional[DeviceFacts] = Field(
+        default=None, description="sent when the controller asked for them or they changed"
+    )
+    draining: bool = Field(default=False, description="the agent finishes and takes no more work")
+
+
+class MeasureSettings(Wire):
+    """How to measure; every field is recorded with the result."""
+
+    threads: int = Field(default=1, ge=1, le=256, description="intra-operator threads")
+    batch: int = Field(default=1, ge=1, le=4096, description="samples per inference")
+    seconds: float = Field(default=6.0, gt=0, le=3600, description="least length of the timed part in seconds")
+    min_samples: int = Field(
+        default=700, ge=1, le=10_000_000, description="least number of timed inferences (p99 needs 662)"
+    )
+    max_seconds: float = Field(
+        default=60.0, gt=0, le=7200, description="end of the timed part even without min_samples"
+    )
+    warmup_seconds: float = Field(default=1.0, ge=0, le=600, description="least length of the warm-up in seconds")
+    warmup_iterations: int = Field(default=10, ge=0, le=1_000_000, description="least number of warm-up inferences")
+    evaluation_limit: Optional[int] = Field(default=None, ge=1, description="evaluate at most this many samples")
+    deadline_s: float = Field(default=600.0, gt=0, le=86_400, description="the run fails after this many seconds")
+    seed: int = Field(default=0, ge=0, description="seed of random inputs where none are given")
+
+
+class RunOrder(Wire):
+    """One artifact to measure once; every write about it carries ``(run_id, attempt)``."""
+
+    run_id: str
+    attempt: int = Field(ge=1, description="fencing number; a write with an older one gets 409")
+    lease_s: float = Field(gt=0, description="length of the lease in seconds from receipt")
+    runtime: str = Field(description="runtime to use, such as onnxruntime")
+    artifact: BlobRef
+    artifact_name: str = Field(description="file name with the extension the runtime expects, such as model.onnx")
+    manifest: JsonObject = Field(
+        default_factory=dict, description="the artifact's manifest (edgefleet_deploy.manifest)"
+    )
+    evaluation: Optional[BlobRef] = Field(default=None, description="evaluation set, npz: x or input names, y")
+    settings: MeasureSettings = Field(default_factory=MeasureSettings)
+
+
+class ClaimResponse(Wire):
+    """200 with an order, or with a request for facts; 204 means nothing to do."""
+
+    order: Optional[RunOrder] = None
+    send_facts: bool = Field(default=False, description="the controller does not know these facts yet")
+
+
+class HeartbeatRequest(Wire):
+    """Extends the lease. Sent between timed windows, never inside one."""
+
+    run_id: str
+    attempt: int = Field(ge=1)
+    phase: str = Field(description="fetch, wait, load, warmup, measure, evaluate or upload")
+    silent_for_s: float = Field(default=0, ge=0, le=7200, description="length of the silent window that starts now")
+
+
+class HeartbeatResponse(Wire):
+    """What the controller wants of the run now."""
+
+    cancel: bool = Field(description="stop the run and report it as cancelled")
+    lease_s: float = Field(description="seconds the lease runs from now")
+
+
+class ReportRequest(Wire):
+    """The end of a run. Sent again until accepted; the second time changes nothing."""
+
+    run_id: str
+    attempt: int = Field(ge=1)
+    report: RunReport
+
+
+class ReportResponse(Wire):
+    """Accepted; ``duplicate`` when this very report was stored before."""
+
+    accepted: bool
+    duplicate: bool = False

@@ -1,0 +1,69 @@
+"""Stable codes: why a figure is null, why a run is suspect or invalid, why it failed.
+
+Codes are part of the protocol: they may be added, never renamed. ``docs/reasons.md`` explains each in plain words;
+a test compares the two.
+"""
+
+from enum import Enum
+
+
+class Provenance(str, Enum):
+    """Where a figure comes from; only ``measured`` counts as a result without being asked for."""
+
+    MEASURED = "measured"
+    SIMULATED = "simulated"
+    REPLAYED = "replayed"
+    EMULATED = "emulated"
+    IMPORTED = "imported"
+
+
+class VerdictStatus(str, Enum):
+    """How far a run's figures may be trusted."""
+
+    VALID = "valid"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+class Reason(str, Enum):
+    """Why a figure is null or a verdict is not ``valid``."""
+
+    # a figure is null
+    NO_SENSOR = "no_sensor"
+    TOO_FEW_SAMPLES = "too_few_samples"
+    NO_EVALUATION_DATA = "no_evaluation_data"
+    NO_LABELS = "no_labels"
+    NOT_READABLE = "not_readable"
+    NOT_MEASURED = "not_measured"
+    # a verdict is not valid
+    SLOWDOWN = "slowdown"
+    NO_STEADY_STATE = "no_steady_state"
+    THROTTLED_NOW = "throttled_now"
+    THROTTLED_STICKY = "throttled_sticky"
+    FREQUENCY_CHANGED = "frequency_changed"
+    HOST_BUSY = "host_busy"
+    CPU_STEAL = "cpu_steal"
+    TEMPERATURE_HIGH = "temperature_high"
+    NON_FINITE_OUTPUT = "non_finite_output"
+
+
+class ErrorCode(str, Enum):
+    """Why a run could not be measured at all."""
+
+    ARTIFACT_MISSING = "artifact_missing"
+    ARTIFACT_HASH_MISMATCH = "artifact_hash_mismatch"
+    ARTIFACT_UNREADABLE = "artifact_unreadable"
+    UNKNOWN_RUNTIME = "unknown_runtime"
+    RUNTIME_UNAVAILABLE = "runtime_unavailable"
+    INTERPRETER_MISSING = "interpreter_missing"
+    UNSUPPORTED_INPUT = "unsupported_input"
+    EVALUATION_DATA_INVALID = "evaluation_data_invalid"
+    RUNNER_CRASHED = "runner_crashed"
+    RUNNER_KILLED = "runner_killed"
+    RUNNER_HUNG = "runner_hung"
+    RUNNER_PROTOCOL = "runner_protocol"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    CANCELLED = "cancelled"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    INTERNAL = "internal"

@@ -1,0 +1,159 @@
+"""The report of one run: what was measured, under which conditions, and how far to trust it.
+
+Units stand in the names: ``_ms`` milliseconds, ``_bytes`` bytes, ``_mj`` millijoules, ``_w`` watts, ``_ns`` nanoseconds
+of CLOCK_MONOTONIC. An absent figure is ``None`` with a reason, never zero.
+"""
+
+from typing import Optional
+
+from pydantic import Field, model_validator
+
+from edgefleet_agent.wire.base import REPORT_VERSION, JsonObject, Wire
+from edgefleet_agent.wire.reasons import ErrorCode, Provenance, Reason, VerdictStatus
+
+Interval = tuple[float, float]
+
+
+class BlobRef(Wire):
+    """A content-addressed file."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's bytes, lower-case hex")
+    size_bytes: int = Field(ge=0, description="length of the file in bytes")
+
+
+class CodedError(Wire):
+    """What went wrong, where, and what to do next."""
+
+    code: ErrorCode = Field(description="stable code")
+    message: str = Field(description="what was wrong and what to do next, for a person")
+    detail: JsonObject = Field(default_factory=dict, description="facts for a program, such as the runner's last words")
+
+
+class LatencySummary(Wire):
+    """Percentiles of the timed inferences, batch 1 unless the settings say otherwise.
+
+    Intervals are distribution-free (order statistics); a percentile without enough samples is null and ``reasons``
+    says so.
+    """
+
+    n: int = Field(ge=0, description="timed inferences; warm-up is not among them")
+    p50: Optional[float] = Field(description="median latency in ms")
+    p90: Optional[float] = Field(description="90th percentile in ms")
+    p99: Optional[float] = Field(description="99th percentile in ms")
+    mean: Optional[float] = Field(description="arithmetic mean in ms")
+    minimum: Optional[float] = Field(description="smallest latency in ms")
+    maximum: Optional[float] = Field(description="largest latency in ms")
+    confidence: float = Field(default=0.99, description="confidence of the intervals")
+    intervals: dict[str, Interval] = Field(default_factory=dict, description="percentile name -> (low, high) in ms")
+    reasons: dict[str, Reason] = Field(default_factory=dict, description="percentile name -> why it is null")
+    n_outliers: int = Field(default=0, ge=0, description="samples beyond the third quartile + 3 interquartile ranges")
+
+
+class LoadTimes(Wire):
+    """Phases before the timed part."""
+
+    load_ms: Optional[float] = Field(description="creating the runtime's session or interpreter from the file, ms")
+    first_inference_ms: Optional[float] = Field(description="the first inference after loading, ms")
+    n_warmup: int = Field(default=0, ge=0, description="inferences discarded as warm-up")
+    warmup_ms: Optional[float] = Field(default=None, description="length of the warm-up, ms")
+
+
+class MemorySummary(Wire):
+    """Memory of the runner process by phase; peaks are VmHWM after writing 5 to /proc/self/clear_refs."""
+
+    after_import_bytes: Optional[int] = Field(description="resident size after importing the runtime")
+    after_load_bytes: Optional[int] = Field(description="resident size after loading the artifact")
+    peak_load_bytes: Optional[int] = Field(description="high-water mark while loading")
+    peak_run_bytes: Optional[int] = Field(description="high-water mark while running")
+    peak_memory_bytes: Optional[int] = Field(description="the larger of both peaks")
+    pss_bytes: Optional[int] = Field(default=None, description="proportional set size at the end, where readable")
+    reason: Optional[Reason] = Field(default=None, description="why peaks are null")
+
+
+class AccuracySummary(Wire):
+    """Quality of the shipped artifact on the evaluation set, computed on the device."""
+
+    metric: str = Field(default="top1", description="name of the metric")
+    value: Optional[float] = Field(description="share in [0, 1]")
+    n: int = Field(default=0, ge=0, description="evaluated samples")
+    n_correct: Optional[int] = Field(default=None, description="correct samples, for exact tests")
+    interval: Optional[Interval] = Field(default=None, description="95 % Wilson score interval")
+    reason: Optional[Reason] = Field(default=None, description="why the value is null")
+
+
+class EnergySummary(Wire):
+    """Energy per inference; gross unless named ``net``. Without a sensor the value is null and the reason says so."""
+
+    value_mj: Optional[float] = Field(description="gross energy per inference in mJ")
+    net_mj: Optional[float] = Field(default=None, description="energy above idle per inference in mJ; may be negative")
+    expanded_uncertainty_mj: Optional[float] = Field(
+        default=None, description="expanded uncertainty (k = 2 or t) of value_mj"
+    )
+    mean_power_w: Optional[float] = Field(default=None, description="mean power in the window")
+    idle_power_w: Optional[float] = Field(default=None, description="mean power of the idle windows before and after")
+    scope: Optional[str] = Field(default=None, description="what the sensor sees, such as board_5v_input")
+    sensor: Optional[JsonObject] = Field(default=None, description="chip, address, shunt, calibration and settings")
+    reason: Optional[Reason] = Field(default=None, description="why value_mj is null")
+    detail: JsonObject = Field(default_factory=dict, description="windows, repeats and the uncertainty budget")
+
+
+class Conditions(Wire):
+    """The state of the board at one moment."""
+
+    governors: list[str] = Field(default_factory=list, description="distinct cpufreq governors")
+    frequencies_khz: list[int] = Field(default_factory=list, description="current frequency per policy")
+    temperatures_c: dict[str, float] = Field(default_factory=dict, description="thermal zone -> degrees Celsius")
+    load_average_1m: Optional[float] = Field(default=None, description="1-minute load average")
+    available_memory_bytes: Optional[int] = Field(default=None, description="MemAvailable")
+    throttled_bits: Optional[int] = Field(default=None, description="Raspberry Pi get_throttled bits")
+    cpu_steal_s: Optional[float] = Field(
+        default=None, description="seconds stolen by the hypervisor since boot, all cores"
+    )
+    cpu_busy_s: Optional[float] = Field(default=None, description="busy seconds since boot, all cores")
+    monotonic_ns: int = Field(description="CLOCK_MONOTONIC when this was read")
+
+
+class Environment(Wire):
+    """The conditions that belong to the figures."""
+
+    host: JsonObject = Field(description="CPU model, cores, kernel, operating system, virtualisation")
+    before: Conditions = Field(description="just before the timed part")
+    after: Conditions = Field(description="just after it")
+    runtime: JsonObject = Field(description="runtime name, version, interpreter, execution providers")
+    settings: JsonObject = Field(description="threads, batch and all measurement settings used")
+    affinity: list[int] = Field(default_factory=list, description="cores the runner was allowed to use")
+
+
+class Verdict(Wire):
+    """How far the figures may be trusted, with the reasons."""
+
+    status: VerdictStatus = Field(description="valid, suspect or invalid")
+    reasons: list[Reason] = Field(default_factory=list, description="stable codes, empty when valid")
+
+
+class RunReport(Wire):
+    """What the agent says about one run of one artifact. A failed run has an error and null figures."""
+
+    report_version: int = Field(default=REPORT_VERSION, description="version of this document")
+    agent_version: str = Field(description="version of the agent that wrote it")
+    provenance: Provenance = Field(description="where the figures come from")
+    artifact: BlobRef = Field(description="the measured file")
+    error: Optional[CodedError] = Field(default=None, description="why the run could not be measured")
+    load: Optional[LoadTimes] = Field(default=None, description="phases before the timed part")
+    latency_ms: Optional[LatencySummary] = Field(default=None, description="latency of the timed inferences")
+    memory: Optional[MemorySummary] = Field(default=None, description="memory by phase")
+    accuracy: Optional[AccuracySummary] = Field(default=None, description="quality on the device")
+    energy: Optional[EnergySummary] = Field(default=None, description="energy per inference")
+    environment: Optional[Environment] = Field(default=None, description="conditions")
+    verdict: Verdict = Field(description="how far to trust it")
+    samples: dict[str, BlobRef] = Field(
+        default_factory=dict, description="raw samples by name (latency, predictions), see wire.samples"
+    )
+
+    @model_validator(mode="after")
+    def _a_measured_run_has_figures_and_a_failed_one_a_reason(self) -> "RunReport":
+        if self.error is None and self.latency_ms is None:
+            raise ValueError("a report without an error needs latency_ms")
+        if self.error is not None and self.verdict.status is not VerdictStatus.INVALID:
+            raise ValueError("a failed run is invalid")
+        return self
