@@ -1,0 +1,305 @@
+"""The tables. Times are aware UTC instants of the controller; figures carry their unit in the column's name.
+
+Enumerations are CHECK constraints, so that no code path can store a provenance or a state that does not exist.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+JsonObject = dict[str, Any]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant; SQLite forgets the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive instants and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: pass an aware one")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC instant."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Declarative base with named constraints, which migrations on SQLite need."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {JsonObject: JSON, list[Any]: JSON, datetime: UtcDateTime}  # noqa: RUF012  # read once by SQLAlchemy
+
+
+def one_of(column: str, *values: str) -> CheckConstraint:
+    """A CHECK that the column holds one of the values (or NULL where it is nullable)."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+PROVENANCES = ("measured", "simulated", "replayed", "emulated", "imported")
+DEVICE_KINDS = ("physical", "simulated", "emulated", "replay")
+DEVICE_STATES = ("registered", "active", "held", "revoked")
+JOB_STATES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
+VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled")
+RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
+
+
+class Blob(Base):
+    """A content-addressed file in the blob store; the row exists only once the bytes are there."""
+
+    __tablename__ = "blobs"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Device(Base):
+    """An enrolled (or registered, not yet enrolled) board."""
+
+    __tablename__ = "devices"
+    __table_args__ = (one_of("kind", *DEVICE_KINDS), one_of("state", *DEVICE_STATES))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    board: Mapped[str]
+    kind: Mapped[str]
+    state: Mapped[str]
+    labels: Mapped[JsonObject]
+    facts: Mapped[JsonObject | None]
+    facts_sha256: Mapped[str | None]
+    credential_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    agent_version: Mapped[str | None]
+    last_seen_at: Mapped[datetime | None]
+    enrolled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=1)
+
+
+class JoinToken(Base):
+    """A one-time token; only its hash is kept."""
+
+    __tablename__ = "join_tokens"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+    labels: Mapped[JsonObject]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class Model(Base):
+    """A network that a person registered."""
+
+    __tablename__ = "models"
+    __table_args__ = (one_of("format", "onnx", "safetensors"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    format: Mapped[str]
+    blob_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
+    facts: Mapped[JsonObject]
+    """what inspection found: inputs, outputs, n_parameters, architecture, opset"""
+    data: Mapped[JsonObject | None]
+    """data set: {"kind": "packaged", "name": ...} or {"kind": "npz", "sha256": ...}, or null"""
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """What a person asked for: one model, several recipes, targets and devices."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (one_of("state", *JOB_STATES), Index("ix_jobs_created_at", "created_at"))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    state: Mapped[str]
+    request: Mapped[JsonObject]
+    evaluation_sha256: Mapped[str | None]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(default="")
+    error: Mapped[JsonObject | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    """rises with every change that ``?wait=`` should report"""
+
+
+class Compression(Base):
+    """A cached compression: the same model, recipe, data, seed and tool versions give the same candidate."""
+
+    __tablename__ = "compressions"
+    key_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[JsonObject]
+    candidate_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
+    result: Mapped[JsonObject]
+    """the step's result: records, stats, notes"""
+    cost_s: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class Artifact(Base):
+    """A compiled file with its manifest; ``key_sha256`` caches the compilation."""
+
+    __tablename__ = "artifacts"
+    key_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[JsonObject]
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    target: Mapped[str]
+    manifest: Mapped[JsonObject]
+    accuracy_host: Mapped[JsonObject]
+    created_at: Mapped[datetime]
+
+
+class Variant(Base):
+    """One recipe for one target within a job."""
+
+    __tablename__ = "variants"
+    __table_args__ = (one_of("state", *VARIANT_STATES), UniqueConstraint("job_id", "ordinal"))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    ordinal: Mapped[int]
+    name: Mapped[str]
+    recipe: Mapped[JsonObject]
+    recipe_sha256: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str]
+    state: Mapped[str]
+    compression_key: Mapped[str | None] = mapped_column(ForeignKey("compressions.key_sha256"))
+    compression_cached: Mapped[bool | None]
+    artifact_key: Mapped[str | None] = mapped_column(ForeignKey("artifacts.key_sha256"))
+    error: Mapped[JsonObject | None]
+
+
+class Run(Base):
+    """One artifact on one device, once. ``attempt`` fences every write about it."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        one_of("state", *RUN_STATES),
+        Index("ix_runs_queue", "device_id", "state", "priority", "id"),
+        Index("ix_runs_leases", "state", "lease_expires_at"),
+        # one run at a time on a device
+        Index(
+            "uq_runs_leased_device",
+            "device_id",
+            unique=True,
+            sqlite_where=text("state = 'leased'"),
+            postgresql_where=text("state = 'leased'"),
+        ),
+        UniqueConstraint("variant_id", "device_id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    variant_id: Mapped[str] = mapped_column(ForeignKey("variants.id"))
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
+    state: Mapped[str]
+    attempt: Mapped[int] = mapped_column(default=0)
+    priority: Mapped[int] = mapped_column(default=100)
+    order: Mapped[JsonObject]
+    """the RunOrder without run_id, attempt and lease"""
+    phase: Mapped[str | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    lease_expires_at: Mapped[datetime | None]
+    error: Mapped[JsonObject | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Result(Base):
+    """The report of a run and the figures that lists and fronts are made of, recomputed from the raw samples."""
+
+    __tablename__ = "results"
+    __table_args__ = (
+        one_of("provenance", *PROVENANCES),
+        one_of("verdict", "valid", "suspect", "invalid"),
+        # energy without a sensor is null with a reason, never zero and never missing without one
+        CheckConstraint("(energy_mj IS NULL) = (energy_reason IS NOT NULL)", name="energy_has_reason"),
+    )
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    attempt: Mapped[int]
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    report: Mapped[JsonObject]
+    report_sha256: Mapped[str] = mapped_column(String(64))
+    samples_sha256: Mapped[str | None] = mapped_column(ForeignKey("blobs.sha256"))
+    provenance: Mapped[str]
+    verdict: Mapped[str]
+    latency_n: Mapped[int | None]
+    latency_p50_ms: Mapped[float | None]
+    latency_p90_ms: Mapped[float | None]
+    latency_p99_ms: Mapped[float | None]
+    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    accuracy: Mapped[float | None]
+    energy_mj: Mapped[float | None]
+    energy_reason: Mapped[str | None]
+    energy_scope: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class JobEvent(Base):
+    """What happened in a job, in order; the log that pages and ``watch`` show."""
+
+    __tablename__ = "job_events"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    variant_id: Mapped[str | None]
+    kind: Mapped[str]
+    message: Mapped[str]
+    detail: Mapped[JsonObject]
+    created_at: Mapped[datetime]
+
+
+class IdempotencyKey(Base):
+    """The stored answer to a request that may be repeated."""
+
+    __tablename__ = "idempotency_keys"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    response: Mapped[JsonObject]
+    created_at: Mapped[datetime]
+
+
+class Worker(Base):
+    """A worker process of the engine and its last sign of life."""
+
+    __tablename__ = "workers"
+    executor_id: Mapped[str] = mapped_column(primary_key=True)
+    hostname: Mapped[str]
+    pid: Mapped[int]
+    queues: Mapped[list[Any]]
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
