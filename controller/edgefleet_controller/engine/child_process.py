@@ -1,0 +1,169 @@
+"""Runs one compress or compile step in a child process of its own.
+
+Why a process: killing its group is a cancel that works, limits hold, and a crash inside torch costs one step. The
+child's standard input is a pipe that stays open; it ends when this process dies, however it dies, and the child
+then ends itself (a parent-death signal would fire when the creating *thread* ends).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+LAST_WORDS_BYTES = 4000
+"""How much of the child's standard error is kept for the error's detail."""
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Longest event line; a result with the history of a long training fits."""
+
+
+@dataclass(frozen=True)
+class ChildLimits:
+    """What a child may use. ``None`` leaves the kernel's limit."""
+
+    timeout_s: float = 3600.0
+    file_size_bytes: int | None = 2 * 1024**3
+    address_space_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no step could keep."""
+        if self.timeout_s <= 0:
+            raise ValueError(f"timeout_s must be positive, not {self.timeout_s}")
+
+    def apply(self) -> None:
+        """Set the resource limits of the calling process (the child, before it executes)."""
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if self.file_size_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_size_bytes, self.file_size_bytes))
+        if self.address_space_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (self.address_space_bytes, self.address_space_bytes))
+
+
+class StepFailed(Exception):
+    """A step ended with an error of its own; ``code`` is stable and ``detail`` has the facts."""
+
+    def __init__(self, code: str, message: str, detail: JsonObject | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.detail = detail or {}
+
+    def as_json(self) -> JsonObject:
+        """The error as it is stored with the variant."""
+        return {"code": self.code, "message": self.message, "detail": self.detail}
+
+
+async def run_child_step(
+    module: str,
+    request: Mapping[str, Any],
+    *,
+    on_event: Callable[[JsonObject], None],
+    limits: ChildLimits | None = None,
+) -> JsonObject:
+    """Run ``python -m module`` with the request on its standard input and return its result.
+
+    ``on_event`` gets every progress event. Raises StepFailed with the step's own error, or ``step_crashed``,
+    ``step_timed_out``, ``step_protocol`` where it did not come to one. The process group is gone on return.
+    """
+    bounds = limits or ChildLimits()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=bounds.apply,
+        limit=MAX_LINE_BYTES,
+    )
+    try:
+        async with asyncio.timeout(bounds.timeout_s):
+            return await _converse(process, module, request, on_event)
+    except TimeoutError:
+        raise StepFailed(
+            "step_timed_out", f"{module} did not finish within {bounds.timeout_s:g} s; raise step_timeout_s"
+        ) from None
+    finally:
+        await _end_group(process)
+
+
+async def _converse(
+    process: asyncio.subprocess.Process, module: str, request: Mapping[str, Any], on_event: Callable[[JsonObject], None]
+) -> JsonObject:
+    assert process.stdin is not None
+    assert process.stderr is not None
+    last_words = asyncio.create_task(_tail(process.stderr))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a child that died at once explains itself below
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        await process.stdin.drain()
+    outcome: JsonObject | None = None
+    async for event in _events(process, module):
+        if event.get("event") in {"done", "failed"}:
+            outcome = event
+            break
+        on_event(event)
+    if outcome is None:
+        await process.wait()
+        raise _crashed(module, process.returncode, await last_words)
+    process.stdin.close()
+    last_words.cancel()
+    if outcome["event"] == "failed":
+        error = outcome.get("error") or {}
+        raise StepFailed(
+            str(error.get("code", "step_failed")), str(error.get("message", "")), dict(error.get("detail") or {})
+        )
+    return dict(outcome.get("result") or {})
+
+
+async def _events(process: asyncio.subprocess.Process, module: str) -> AsyncIterator[JsonObject]:
+    assert process.stdout is not None
+    while True:
+        try:
+            line = await process.stdout.readline()
+        except ValueError as err:
+            raise StepFailed("step_protocol", f"{module} wrote a line of more than {MAX_LINE_BYTES} bytes") from err
+        if not line:
+            return
+        try:
+            event = json.loads(line)
+        except ValueError as err:
+            raise StepFailed(
+                "step_protocol",
+                f"{module} wrote a line that is not JSON",
+                {"line": line[:200].decode(errors="replace")},
+            ) from err
+        if not isinstance(event, dict):
+            raise StepFailed("step_protocol", f"{module} wrote {type(event).__name__} where an event was expected")
+        yield event
+
+
+def _crashed(module: str, returncode: int | None, last_words: str) -> StepFailed:
+    detail: JsonObject = {"returncode": returncode, "last_words": last_words}
+    if returncode is not None and returncode < 0:
+        name = signal.Signals(-returncode).name
+        hint = "; the kernel may have ended it for memory" if name == "SIGKILL" else ""
+        return StepFailed("step_crashed", f"{module} was ended by {name}{hint}", detail | {"signal": name})
+    return StepFailed("step_crashed", f"{module} ended with status {returncode} before it had a result", detail)
+
+
+async def _tail(stream: asyncio.StreamReader) -> str:
+    kept = b""
+    while chunk := await stream.read(4096):
+        kept = (kept + chunk)[-LAST_WORDS_BYTES:]
+    return kept.decode(errors="replace")
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """Kill whatever is left of the child's group and reap the child, also when this task is being cancelled."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await asyncio.shield(process.wait())
