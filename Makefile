@@ -1,0 +1,61 @@
+# edgefleet: every target does all of its own set-up from a bare Python 3.11 with plain pip.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Interpreters of the boards, where this machine has them: the agent's floor (3.9) and the runner's (3.6).
+find_python = $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python$(1); do \
+	"$$p" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(1)')" 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON39 ?= $(call find_python,3.9)
+PYTHON36 ?= $(call find_python,3.6)
+BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
+
+.PHONY: setup demo test check bench format clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml agent/pyproject.toml constraints/server-py311.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints/server-py311.txt --editable ./agent --editable '.[dev]'
+	touch $@
+
+.venv-agent39/.ready: agent/pyproject.toml constraints/agent-py39.txt
+	$(PYTHON39) -m venv .venv-agent39
+	.venv-agent39/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints/agent-py39.txt --editable './agent[onnxruntime]'
+	touch $@
+
+# pip 18, which comes with 3.6, does not see manylinux2014 wheels
+.venv-runner36/.ready: constraints/runner-py36.txt
+	$(PYTHON36) -m venv .venv-runner36
+	.venv-runner36/bin/python -m pip install --quiet --disable-pip-version-check pip==21.3.1
+	.venv-runner36/bin/python -m pip install --quiet --disable-pip-version-check --requirement constraints/runner-py36.txt
+	touch $@
+
+demo: setup
+	$(BIN)/edgefleet demo $(DEMO_ARGUMENTS)
+
+test: setup $(BOARD_VENVS)
+	EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
+	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
+	$(BIN)/python -m pytest $(TEST_ARGUMENTS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations -t=3.6- agent/edgefleet_agent/runner
+
+bench: setup
+	$(BIN)/python tests/benchmarks/bench_plain_loop.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .venv-agent39 .venv-runner36 bench dist build .edgefleet .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
