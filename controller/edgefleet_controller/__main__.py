@@ -1,0 +1,3 @@
+from edgefleet_controller.cli import main
+
+main()

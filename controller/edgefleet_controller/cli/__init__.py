@@ -1,0 +1,5 @@
+"""The command line ``edgefleet``."""
+
+from edgefleet_controller.cli.app import main
+
+__all__ = ["main"]

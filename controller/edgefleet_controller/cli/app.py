@@ -1,0 +1,28 @@
+"""The commands of ``edgefleet`` put together."""
+
+import typer
+
+from edgefleet_controller.cli.devices import device_app, token_app
+from edgefleet_controller.cli.jobs import front, job_app, results
+from edgefleet_controller.cli.models import model_app
+from edgefleet_controller.cli.server import demo, serve, worker
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Compress neural networks, run them on your own boards and see which variant wins.",
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(worker)
+app.command()(demo)
+app.add_typer(device_app, name="device")
+app.add_typer(token_app, name="token")
+app.add_typer(model_app, name="model")
+app.add_typer(job_app, name="job")
+app.command()(results)
+app.command()(front)
+
+
+def main() -> None:
+    """Entry point of the command ``edgefleet``."""
+    app()

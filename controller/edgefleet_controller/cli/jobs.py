@@ -1,0 +1,158 @@
+"""``edgefleet job``, ``results`` and ``front``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgefleet_controller.cli.output import EXIT_FAILED, console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.progress import JobProgress
+from edgefleet_controller.cli.result_table import print_results
+from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
+from edgefleet_controller.client import Client
+
+JsonObject = dict[str, Any]
+
+job_app = typer.Typer(no_args_is_help=True, help="Compress-and-profile jobs: submit, list, show, watch, cancel.")
+
+JobArgument = Annotated[str, typer.Argument(help="Identifier of the job.")]
+
+
+@job_app.command("submit")
+def submit(
+    model: Annotated[str, typer.Argument(help="Name or identifier of the model.")],
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Preset name or a .json file with a recipe; may be given several times.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Target; may be given several times.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a device; may be given several times; default: all that are active."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on the device.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Least length of the timed part.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the compression.")] = 0,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compress again even if the same was done before.")
+    ] = False,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Follow the job and print its results.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Compress a model by each recipe, compile it for each target and measure it on each device."""
+    settings = {key: value for key, value in (("threads", threads), ("seconds", seconds)) if value is not None}
+    with reported_errors(), open_client(url, data_dir) as client:
+        job = client.submit_job(
+            model,
+            recipes=[_recipe(value) for value in recipe or ["baseline", "int8"]],
+            targets=target or ["onnxruntime"],
+            devices=device,
+            settings=settings,
+            seed=seed,
+            no_cache=no_cache,
+        )
+        if watch_it:
+            _follow(client, job["id"], json_output=json_output)
+        elif json_output:
+            print_json(job)
+        else:
+            console.print(f"Submitted {job['id']}. Follow it with: edgefleet job watch {job['id']}", markup=False)
+
+
+@job_app.command("ls")
+def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """List the jobs."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        jobs = client.jobs()
+    if json_output:
+        print_json(jobs)
+        return
+    print_table(
+        ("id", "name", "state", "progress", "submitted"),
+        [(j["id"], j["name"], j["state"], f"{100 * j['progress']:.0f} %", j["created_at"]) for j in jobs],
+    )
+
+
+@job_app.command("show")
+def show(job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Show one job with its variants, as JSON."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        print_json(client.job(job))
+
+
+@job_app.command("watch")
+def watch(
+    job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+) -> None:
+    """Follow a job until it ends, then print its results; exit status 1 if it failed or was cancelled."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        _follow(client, job, json_output=json_output)
+
+
+@job_app.command("cancel")
+def cancel(job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Stop a job; what it has measured so far stays."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{job} is {client.cancel_job(job)['state']}", markup=False)
+
+
+def results(
+    job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+) -> None:
+    """Print a job's variants: size, accuracy, latency, memory, energy, verdict."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        rows = client.results(job)
+    if json_output:
+        print_json(rows)
+    else:
+        print_results(rows)
+
+
+def front(
+    job: JobArgument,
+    x: Annotated[
+        str, typer.Option(help="Figure to minimise, such as latency_p50_ms or size_bytes.")
+    ] = "latency_p50_ms",
+    y: Annotated[str, typer.Option(help="The other figure; accuracy is maximised.")] = "accuracy",
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the variants that no other variant beats in both figures."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        answer = client.front(job, x, y)
+    if json_output:
+        print_json(answer)
+    else:
+        print_table(("variant", x, y), [(p["name"], p["x"], p["y"]) for p in answer["points"] if p["on_front"]])
+
+
+def _follow(client: Client, job_id: str, *, json_output: bool) -> None:
+    with JobProgress() as progress:
+        job = client.wait_for_job(job_id, progress.update)
+    rows = client.results(job_id)
+    if json_output:
+        print_json({"job": job, "variants": rows})
+    else:
+        print_results(rows, title=f"{job['id']} {job['state']}")
+        console.print(f"{client.url}/jobs/{job_id}", markup=False)
+    if job["state"] != "completed":
+        error = job.get("error") or {}
+        fail(
+            str(error.get("code", job["state"])),
+            str(error.get("message", f"the job is {job['state']}")),
+            status=EXIT_FAILED,
+        )
+
+
+def _recipe(value: str) -> str | JsonObject:
+    path = Path(value)
+    if path.suffix != ".json":
+        return value
+    try:
+        parsed: JsonObject = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        fail("recipe_unreadable", f"{path}: {err}", status=2)
+    return parsed

@@ -1,0 +1,80 @@
+"""``edgefleet model``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
+
+model_app = typer.Typer(no_args_is_help=True, help="Networks: add, list, show.")
+
+
+@model_app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="An .onnx file, or a .safetensors file in edgefleet's form.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's name.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="An .npz file with x and y (for calibration and accuracy), or a packaged data set's name."),
+    ] = None,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Upload and register a network."""
+    if not file.is_file():
+        fail("file_missing", f"{file} is not a file")
+    with reported_errors(), open_client(url, data_dir) as client:
+        model = client.add_model(file, name=name, data=_data(data))
+    if json_output:
+        print_json(model)
+        return
+    console.print(f"Added {model['name']} ({model['id']})", markup=False)
+    if data is None and file.suffix == ".onnx":
+        console.print(
+            "No data was given: accuracy will be empty and int8 is calibrated on random inputs. "
+            "Add the model again with --data FILE.npz (x, y) for both.",
+            markup=False,
+        )
+    console.print(f"Next: edgefleet job submit {model['name']} --recipe baseline --recipe int8", markup=False)
+
+
+@model_app.command("ls")
+def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """List the models."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        models = client.models()
+    if json_output:
+        print_json(models)
+        return
+    if not models:
+        console.print("No model yet. Add the first one with: edgefleet model add FILE.onnx --data FILE.npz")
+        return
+    print_table(
+        ("name", "format", "parameters", "id", "added"),
+        [(m["name"], m["format"], m["facts"].get("n_parameters"), m["id"], m["created_at"]) for m in models],
+    )
+
+
+@model_app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(help="Name or identifier.")],
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show one model with what its inspection found, as JSON."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        print_json(client.model(model))
+
+
+def _data(value: str | None) -> Path | str | None:
+    if value is None:
+        return None
+    path = Path(value)
+    if path.suffix == ".npz":
+        if not path.is_file():
+            fail("file_missing", f"{path} is not a file")
+        return path
+    return value

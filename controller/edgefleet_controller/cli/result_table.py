@@ -1,0 +1,79 @@
+"""The table of a job's variants, as every command shows it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgefleet_controller.cli.output import console, print_table
+
+JsonObject = dict[str, Any]
+
+COLUMNS = (
+    "variant",
+    "device",
+    "target",
+    "size",
+    "smaller",
+    "accuracy",
+    "kept",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "faster",
+    "memory",
+    "mJ",
+    "verdict",
+    "front",
+)
+
+
+def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> None:
+    """One line for each variant and device; a failed run keeps its line with the reason."""
+    print_table(COLUMNS, [_cells(row) for row in rows], title=title)
+    for row in rows:
+        reasons = ", ".join(row["verdict"]["reasons"])
+        if row["verdict"]["status"] != "valid" and reasons:
+            console.print(f"{row['name']}: {row['verdict']['status']} because of {reasons}", markup=False)
+
+
+def _cells(row: JsonObject) -> tuple[object, ...]:
+    latency = row["latency_ms"] or {}
+    energy = row["energy"]
+    return (
+        row["name"],
+        row.get("device_name") or row.get("device"),
+        row["target"],
+        _bytes(row["size_bytes"]),
+        _times(row["size_ratio"]),
+        _percent(row["accuracy_device"]),
+        _percent(row["retention"]),
+        _ms(latency.get("p50")),
+        _ms(latency.get("p90")),
+        _ms(latency.get("p99")),
+        _times(row["speedup_p50"]),
+        _bytes(row["peak_memory_bytes"]),
+        f"{energy['value_mj']:.3g}" if energy.get("value_mj") is not None else energy.get("reason"),
+        row["verdict"]["status"],
+        "yes" if row["on_front"] else "",
+    )
+
+
+def _bytes(value: float | None) -> str | None:
+    if value is None:
+        return None
+    for unit in ("B", "KB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}" if unit != "B" else f"{value:.0f} B"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
+def _times(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}x"
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.2f} %"
+
+
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"

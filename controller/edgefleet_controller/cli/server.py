@@ -1,0 +1,82 @@
+"""``edgefleet serve``, ``worker`` and ``demo``."""
+
+import logging
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgefleet_controller.cli.output import fail
+from edgefleet_controller.settings import Settings
+
+DataDir = Annotated[Path | None, typer.Option(help="Database, blobs and token; default: $EDGEFLEET_HOME.")]
+
+
+def serve(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback unless you say otherwise.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process beside the API.")] = False,
+) -> None:
+    """Run the controller: API, pages and one worker process."""
+    from edgefleet_controller.serve import ServeError, serve_controller
+
+    _log_to_stderr()
+    try:
+        serve_controller(_settings(data_dir, host=host, port=port), with_worker=not no_worker)
+    except ServeError as err:
+        fail(err.code, err.message)
+
+
+def worker(
+    data_dir: DataDir = None,
+    name: Annotated[
+        str | None, typer.Option(help="Stable name of this worker; it resumes its own work by it. Default: host name.")
+    ] = None,
+    queue: Annotated[list[str] | None, typer.Option("--queues", help="Queues to take work from; default: all.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Compress and compile steps side by side.")] = 1,
+    follow_stdin: Annotated[bool, typer.Option("--follow-stdin", help="Stop when standard input ends.")] = False,
+) -> None:
+    """Run a worker: it compresses and compiles what jobs ask for."""
+    from edgefleet_controller.workflows.worker import start_worker
+
+    _log_to_stderr()
+    names = tuple(part for value in queue or [] for part in value.split(",") if part)
+    try:
+        status = start_worker(
+            _settings(data_dir),
+            name=name or socket.gethostname(),
+            queues=names,
+            concurrency=concurrency,
+            follow_stdin=follow_stdin,
+        )
+    except ValueError as err:
+        fail("worker_options_invalid", str(err), status=2)
+    raise typer.Exit(status)
+
+
+def demo(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave controller and agent running until Ctrl-C.")] = False,
+    data_dir: Annotated[
+        Path, typer.Option(help="Where the demo keeps its controller; a second run reuses its cached compression.")
+    ] = Path(".edgefleet/demo"),
+) -> None:
+    """Show the whole path on this machine: train a small network, compress it six ways, measure, compare."""
+    from edgefleet_controller.demo import DemoError, run_demo
+
+    try:
+        run_demo(data_dir.resolve(), json_file=json_file, keep=keep)
+    except DemoError as err:
+        fail(err.code, err.message)
+
+
+def _settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
+    given = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
+    return Settings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,353 @@
+"""The Python client of the controller's API, and all that the command line uses.
+
+    client = Client("http://127.0.0.1:8470", token="eot_...")
+    model = client.add_model(Path("mine.onnx"), data=Path("mine.npz"))
+    job = client.submit_job(model["id"], recipes=["baseline", "int8"])
+    job = client.wait_for_job(job["id"])
+    rows = client.results(job["id"])
+
+Reads and uploads are repeated after a lost connection; a job is submitted with an idempotency key, so that a repeat
+cannot start it twice.
+"""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+JsonObject = dict[str, Any]
+
+TERMINAL_JOB_STATES = frozenset({"completed", "failed", "cancelled"})
+WAIT_S = 20.0
+"""How long one ``?wait=`` request is held open."""
+
+ATTEMPTS = 5
+BACKOFF_S = 0.3
+CHUNK_BYTES = 1024 * 1024
+
+
+class ClientError(Exception):
+    """A request did not succeed; ``code`` is stable, the message says what to do next."""
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, problem: JsonObject | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.problem = problem or {}
+
+
+class ControllerUnreachable(ClientError):
+    """No controller answered at this address."""
+
+    def __init__(self, url: str, cause: Exception) -> None:
+        super().__init__(
+            "controller_unreachable",
+            f"no controller answers at {url} ({cause or type(cause).__name__}); "
+            "start one with 'edgefleet serve' or name another with --url",
+        )
+
+
+class Client:
+    """A connection to one controller; usable as a context manager."""
+
+    def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(60.0, connect=5.0),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # devices
+
+    def add_device(self, name: str, board: str, labels: Mapping[str, str] | None = None) -> JsonObject:
+        """Register a board; the answer holds its one-time join token."""
+        return self._send("POST", "/v1/devices", {"name": name, "board": board, "labels": dict(labels or {})})
+
+    def devices(self) -> list[JsonObject]:
+        """All devices, newest last."""
+        return list(self._pages("/v1/devices"))
+
+    def device(self, reference: str) -> JsonObject:
+        """One device by identifier or name."""
+        return self._read(f"/v1/devices/{reference}")
+
+    def hold_device(self, reference: str) -> JsonObject:
+        """Keep a device free of new runs."""
+        return self._send("POST", f"/v1/devices/{reference}/hold", {})
+
+    def release_device(self, reference: str) -> JsonObject:
+        """End a hold."""
+        return self._send("POST", f"/v1/devices/{reference}/release", {})
+
+    def revoke_device(self, reference: str) -> JsonObject:
+        """Refuse the device's credential from now on."""
+        return self._send("POST", f"/v1/devices/{reference}/revoke", {})
+
+    def create_join_token(self, device: str | None = None) -> JsonObject:
+        """A one-time token, bound to a registered device or free."""
+        return self._send("POST", "/v1/join-tokens", {"device": device} if device else {})
+
+    # models
+
+    def add_model(self, path: Path, *, name: str | None = None, data: Path | str | None = None) -> JsonObject:
+        """Upload and register a network: .onnx, or .safetensors in edgefleet's candidate form.
+
+        ``data``: an .npz file with ``x`` and ``y`` (or explicit splits), or the name of a packaged data set.
+        """
+        body: JsonObject = {"name": name or path.stem, "blob_sha256": self.upload(path)}
+        if isinstance(data, Path):
+            body["data"] = {"kind": "npz", "sha256": self.upload(data)}
+        elif data is not None:
+            body["data"] = {"kind": "packaged", "name": data}
+        return self._send("POST", "/v1/models", body)
+
+    def models(self) -> list[JsonObject]:
+        """All models."""
+        return list(self._pages("/v1/models"))
+
+    def model(self, reference: str) -> JsonObject:
+        """One model by identifier or name."""
+        return self._read(f"/v1/models/{reference}")
+
+    def upload(self, path: Path) -> str:
+        """Store a file under its SHA-256, which is returned; a file that is there already is stored once."""
+        digest = _sha256(path)
+
+        def body() -> Iterator[bytes]:
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+        self._request("PUT", f"/v1/blobs/{digest}", make_content=body, headers=headers, attempts=ATTEMPTS)
+        return digest
+
+    # jobs
+
+    def submit_job(
+        self,
+        model: str,
+        *,
+        recipes: Sequence[str | Mapping[str, Any]],
+        targets: Sequence[str] = ("onnxruntime",),
+        devices: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        seed: int = 0,
+        no_cache: bool = False,
+    ) -> JsonObject:
+        """Ask for every recipe x target x device. Raises ClientError with the reason where that is impossible."""
+        body: JsonObject = {
+            "model": model,
+            "recipes": list(recipes),
+            "targets": list(targets),
+            "seed": seed,
+            "no_cache": no_cache,
+        }
+        body |= {"devices": list(devices)} if devices is not None else {}
+        body |= {"settings": dict(settings)} if settings else {}
+        body |= {"name": name} if name else {}
+        return self._send("POST", "/v1/jobs", body, headers={"Idempotency-Key": str(uuid.uuid4())}, attempts=ATTEMPTS)
+
+    def jobs(self) -> list[JsonObject]:
+        """All jobs, without their variants."""
+        return list(self._pages("/v1/jobs"))
+
+    def job(self, job_id: str, *, wait_s: float = 0.0, since: int | None = None) -> JsonObject:
+        """The job; with ``wait_s`` the answer comes when its version passes ``since`` or the time is over."""
+        query: dict[str, Any] = {"wait": wait_s} if wait_s else {}
+        query |= {"since": since} if since is not None else {}
+        return self._read(f"/v1/jobs/{job_id}", query, timeout=wait_s + 30)
+
+    def cancel_job(self, job_id: str) -> JsonObject:
+        """Stop the job; running steps are ended, finished results stay."""
+        return self._send("POST", f"/v1/jobs/{job_id}/cancel", {}, attempts=ATTEMPTS)
+
+    def wait_for_job(
+        self, job_id: str, on_change: Callable[[JsonObject], None] | None = None, *, timeout_s: float | None = None
+    ) -> JsonObject:
+        """Follow the job until it ended; ``on_change`` is called with every version of it."""
+        started = time.monotonic()
+        job = self.job(job_id)
+        while True:
+            if on_change is not None:
+                on_change(job)
+            if job["state"] in TERMINAL_JOB_STATES:
+                return job
+            if timeout_s is not None and time.monotonic() - started > timeout_s:
+                raise ClientError("wait_timed_out", f"job {job_id} is still {job['state']} after {timeout_s:g} s")
+            job = self.job(job_id, wait_s=WAIT_S, since=job["version"])
+
+    # results
+
+    def results(self, job_id: str) -> list[JsonObject]:
+        """One row for each variant and device."""
+        return list(self._pages("/v1/results", {"job": job_id}))
+
+    def front(self, job_id: str, x: str = "latency_p50_ms", y: str = "accuracy") -> JsonObject:
+        """The non-dominated rows of a job in two figures."""
+        return self._read("/v1/front", {"job": job_id, "x": x, "y": y})
+
+    def download_artifact(self, sha256: str, path: Path) -> Path:
+        """Store the artifact at ``path``; a partial or damaged download is refused and leaves nothing."""
+        digest = hashlib.sha256()
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with self._http.stream("GET", f"/v1/artifacts/{sha256}") as response, partial.open("wb") as file:
+                if response.status_code >= 400:
+                    response.read()
+                    raise _error_of(response)
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise ClientError("artifact_hash_mismatch", f"{sha256} arrived damaged; download it again")
+            partial.replace(path)
+        except httpx.TransportError as err:
+            raise ControllerUnreachable(self.url, err) from err
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def health(self) -> JsonObject:
+        """Whether the controller is up."""
+        return self._read("/healthz", attempts=1)
+
+    # transport
+
+    def _pages(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[JsonObject]:
+        parameters = dict(query or {})
+        while True:
+            page = self._read(path, parameters)
+            yield from page["items"]
+            if not page.get("next_cursor"):
+                return
+            parameters["cursor"] = page["next_cursor"]
+
+    def _read(
+        self, path: str, query: Mapping[str, Any] | None = None, *, timeout: float = 60.0, attempts: int = ATTEMPTS
+    ) -> JsonObject:
+        response = self._request("GET", path, params=dict(query or {}), timeout=timeout, attempts=attempts)
+        return _json_object(response)
+
+    def _send(self, method: str, path: str, body: JsonObject, *, attempts: int = 1, **options: Any) -> JsonObject:
+        return _json_object(self._request(method, path, json=body, attempts=attempts, **options))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        attempts: int,
+        make_content: Callable[[], Iterator[bytes]] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """Send, and send again after a lost connection or an answer that asks for it, up to ``attempts`` times."""
+        for attempt in range(1, attempts + 1):
+            if make_content is not None:
+                options["content"] = make_content()
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx.TransportError as err:
+                if attempt == attempts:
+                    raise ControllerUnreachable(self.url, err) from err
+            else:
+                if response.status_code < 400:
+                    return response
+                if response.status_code not in {429, 502, 503, 504} or attempt == attempts:
+                    raise _error_of(response)
+            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+        raise AssertionError("attempts must be at least 1")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _json_object(response: httpx.Response) -> JsonObject:
+    try:
+        parsed = response.json()
+    except ValueError as err:
+        raise ClientError(
+            "not_a_controller", f"{response.url} did not answer with JSON; is this a controller?"
+        ) from err
+    if not isinstance(parsed, dict):
+        raise ClientError("not_a_controller", f"{response.url} answered with a {type(parsed).__name__}")
+    return parsed
+
+
+def _error_of(response: httpx.Response) -> ClientError:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    details = "; ".join(
+        f"{item.get('field', item.get('pointer', ''))}: {item.get('message', item.get('detail', ''))}"
+        for item in problem.get("errors", [])
+    )
+    message = str(problem.get("detail") or problem.get("title") or f"the controller answered {response.status_code}")
+    return ClientError(
+        str(problem.get("code", f"http_{response.status_code}")),
+        f"{message} ({details})" if details else message,
+        status=response.status_code,
+        problem=problem,
+    )
+
+
+def connect(url: str | None, data_dir: Path) -> Client:
+    """A client from what the environment offers.
+
+    The address: ``url``, ``$EDGEFLEET_URL``, what a running ``edgefleet serve`` wrote into the data directory, or
+    the default port. The token: ``$EDGEFLEET_TOKEN`` or the data directory's operator token.
+    """
+    address = url or os.environ.get("EDGEFLEET_URL") or _served_url(data_dir) or "http://127.0.0.1:8470"
+    token = os.environ.get("EDGEFLEET_TOKEN") or _operator_token(data_dir)
+    return Client(address, token)
+
+
+def _served_url(data_dir: Path) -> str | None:
+    try:
+        return str(json.loads((data_dir / "serve.json").read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _operator_token(data_dir: Path) -> str:
+    try:
+        return (data_dir / "operator.token").read_text().strip()
+    except OSError as err:
+        raise ClientError(
+            "no_token",
+            f"no operator token at {data_dir / 'operator.token'} ({err.strerror}); set EDGEFLEET_TOKEN, "
+            "or name the controller's data directory with --data-dir",
+        ) from err

@@ -1,0 +1,173 @@
+"""Runs the controller on this host: the API process and, beside it, one worker process."""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from edgefleet_controller.app import create_app
+from edgefleet_controller.db.migrate import upgrade_to_head
+from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
+from edgefleet_controller.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+RESTART_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+STOP_TIMEOUT_S = 10.0
+LOCAL_WORKER = "local"
+"""Name of the worker beside the API; constant, so that a restart resumes its work."""
+
+
+class ServeError(Exception):
+    """The controller could not start; ``code`` is stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def serve_controller(settings: Settings, *, with_worker: bool) -> None:
+    """Serve until SIGINT or SIGTERM. Migrates the store first; writes ``serve.json`` once it accepts requests."""
+    _refuse_public_address(settings.host)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _only_one(settings.data_dir), _listening(settings) as listener:
+        upgrade_to_head(settings.resolved_database_url)
+        prepare_engine_database(settings.resolved_engine_url)
+        engine = DbosEngine(settings.resolved_engine_url)
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        server = _AnnouncingServer(
+            uvicorn.Config(
+                create_app(settings, engine=engine), log_level="warning", access_log=False, timeout_keep_alive=75
+            ),
+            announcement=settings.data_dir / "serve.json",
+            url=url,
+        )
+        worker = WorkerProcess(settings) if with_worker else None
+        try:
+            if worker:
+                worker.start()
+            server.run(sockets=[listener])
+        finally:
+            if worker:
+                worker.stop()
+            (settings.data_dir / "serve.json").unlink(missing_ok=True)
+            engine.close()
+
+
+class WorkerProcess:
+    """Keeps one worker running; the worker ends when this process does, by the end of its standard input."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._keep_running, name="worker-supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start the worker and watch over it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the worker; kill it if it does not end in time."""
+        self._stopping.set()
+        with self._lock:
+            process = self._process
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._thread.join()
+
+    def _keep_running(self) -> None:
+        n_failures = 0
+        while not self._stopping.is_set():
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                self._process = self._spawn()
+            status = self._process.wait()
+            if self._stopping.is_set():
+                return
+            delay_s = RESTART_DELAYS_S[min(n_failures, len(RESTART_DELAYS_S) - 1)]
+            n_failures += 1
+            log.warning("the worker ended with status %s; starting it again in %g s", status, delay_s)
+            self._stopping.wait(delay_s)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"EDGEFLEET_DATA_DIR": str(self._settings.data_dir)}
+        if self._settings.database_url:
+            environment["EDGEFLEET_DATABASE_URL"] = self._settings.database_url
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgefleet_controller", "worker", "--follow-stdin", "--name", LOCAL_WORKER],
+            stdin=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C at the terminal reaches it through stop(), once
+        )
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Tells where it listens once it does, for people and for the other commands."""
+
+    def __init__(self, config: uvicorn.Config, *, announcement: Path, url: str) -> None:
+        super().__init__(config)
+        self._announcement = announcement
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        partial = self._announcement.with_suffix(".partial")
+        partial.write_text(json.dumps({"url": self._url, "pid": os.getpid()}))
+        partial.replace(self._announcement)
+        log.info(
+            "edgefleet serves at %s; operator token in %s", self._url, self._announcement.parent / "operator.token"
+        )
+
+
+def _refuse_public_address(host: str) -> None:
+    if host not in LOOPBACK:
+        raise ServeError(
+            "public_address_refused",
+            f"{host} is not a loopback address, and this version has no TLS: listen on 127.0.0.1 and put a TLS proxy before it",
+        )
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """One controller for a data directory: SQLite mode is one API process, and both would sweep leases."""
+    with (data_dir / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServeError("already_serving", f"another controller serves from {data_dir}; stop it first") from None
+        yield
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as err:
+            raise ServeError(
+                "address_in_use",
+                f"cannot listen on {settings.host}:{settings.port} ({err.strerror}); choose another --port",
+            ) from err
+        listener.listen(4096)
+        yield listener
