@@ -1,0 +1,109 @@
+"""Runs a compress or compile step on this host: host lock, scratch folder, child process, progress."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from edgefleet_agent.wire.host_lock import hold_for_compute
+
+from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
+
+JsonObject = dict[str, Any]
+
+PROGRESS_INTERVAL_S = 1.0
+
+
+class _GivenUp(Exception):
+    """The step was cancelled while it waited for the host."""
+
+
+class HostCompute:
+    """Gives steps the host: never beside a measurement of an agent on the same host."""
+
+    def __init__(self, work_dir: Path, *, limits: ChildLimits, lock_dir: Path | None = None) -> None:
+        self._work_dir = work_dir
+        self._limits = limits
+        self._lock_dir = lock_dir
+
+    @asynccontextmanager
+    async def scratch(self, name: str) -> AsyncIterator[Path]:
+        """An empty folder for one step, removed afterwards; what a killed attempt left in it is removed first."""
+        folder = self._work_dir / name
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "out").mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def run(
+        self, module: str, request: Mapping[str, Any], *, report: Callable[[str, JsonObject], None]
+    ) -> JsonObject:
+        """Run the step's child and return its result. ``report(message, event)`` is called about once a second, in a
+        thread; raises StepFailed.
+        """
+        async with self._host(report):
+            latest: list[JsonObject] = []
+            reporter = asyncio.create_task(_report_regularly(latest, report))
+            try:
+                return await run_child_step(
+                    module,
+                    request,
+                    on_event=lambda event: latest.__setitem__(slice(None), [event]),
+                    limits=self._limits,
+                )
+            finally:
+                reporter.cancel()
+
+    @asynccontextmanager
+    async def _host(self, report: Callable[[str, JsonObject], None]) -> AsyncIterator[None]:
+        """Hold the host; waiting happens in a thread, which a cancelled step tells to give up."""
+        given_up = threading.Event()
+        stack = ExitStack()
+
+        def on_wait(waited_s: float) -> None:
+            if given_up.is_set():
+                raise _GivenUp
+            if waited_s == 0:
+                report("waits for a measurement on this host to end", {})
+
+        acquiring = asyncio.create_task(
+            asyncio.to_thread(lambda: stack.enter_context(hold_for_compute(self._lock_dir, on_wait=on_wait)))
+        )
+        try:
+            await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            given_up.set()
+            await asyncio.wait([acquiring])
+            stack.close()
+            raise
+        with stack:
+            yield
+
+
+async def _report_regularly(latest: list[JsonObject], report: Callable[[str, JsonObject], None]) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_INTERVAL_S)
+        if latest:
+            event = latest.pop()
+            await asyncio.to_thread(report, str(event.get("message", "")), event)
+
+
+def named_link(folder: Path, name: str, target: Path) -> Path:
+    """A name with the extension that tools go by, for a content-addressed file."""
+    link = folder / name
+    link.symlink_to(target)
+    return link
+
+
+def result_file(folder: Path, result: Mapping[str, Any], field: str) -> Path:
+    """The file that the step's result names, which must lie in its own output folder."""
+    name = str(result.get(field, ""))
+    path = folder / "out" / name
+    if not name or "/" in name or path.is_symlink() or not path.is_file():
+        raise StepFailed("step_protocol", f"the step's result names no file for {field!r}: {name!r}")
+    return path

@@ -1,0 +1,125 @@
+"""What the steps of a job read and write in the store. Sync; every function is one short transaction's body."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, JobEvent, Model, Run, Variant
+
+JsonObject = dict[str, Any]
+
+JOB_ENDED = ("completed", "failed", "cancelled")
+VARIANT_ENDED = ("completed", "failed", "cancelled")
+JOB_STOPPING = ("cancelling", "cancelled")
+
+
+@dataclass(frozen=True)
+class VariantWork:
+    """All that a compress, compile or dispatch step needs to know, detached from the session."""
+
+    variant_id: str
+    job_id: str
+    name: str
+    recipe: JsonObject
+    recipe_sha256: str
+    target: str
+    is_stopped: bool
+    no_cache: bool
+    seed: int
+    model_sha256: str
+    model_format: str
+    data: JsonObject | None
+    evaluation_sha256: str | None
+    data_sha256: str | None
+    compression_key: str | None
+    artifact_key: str | None
+
+
+def load_variant_work(session: Session, variant_id: str) -> VariantWork:
+    """The variant with its job and model; LookupError if it is gone."""
+    row = session.execute(
+        select(Variant, Job, Model)
+        .join(Job, Job.id == Variant.job_id)
+        .join(Model, Model.id == Job.model_id)
+        .where(Variant.id == variant_id)
+    ).one_or_none()
+    if row is None:
+        raise LookupError(f"variant {variant_id} does not exist")
+    variant, job, model = row
+    return VariantWork(
+        variant_id=variant.id,
+        job_id=job.id,
+        name=variant.name,
+        recipe=variant.recipe,
+        recipe_sha256=variant.recipe_sha256,
+        target=variant.target,
+        is_stopped=job.state in JOB_STOPPING or variant.state in VARIANT_ENDED,
+        no_cache=bool(job.request.get("no_cache", False)),
+        seed=int(job.request.get("seed", 0)),
+        model_sha256=model.blob_sha256,
+        model_format=model.format,
+        data=model.data,
+        evaluation_sha256=job.evaluation_sha256,
+        data_sha256=(job.prepared or {}).get("data_sha256"),
+        compression_key=variant.compression_key,
+        artifact_key=variant.artifact_key,
+    )
+
+
+def locked_job(session: Session, job_id: str) -> Job:
+    """The job, locked against other writers where the store can; LookupError if it is gone."""
+    job = session.execute(select(Job).where(Job.id == job_id).with_for_update()).scalar_one_or_none()
+    if job is None:
+        raise LookupError(f"job {job_id} does not exist")
+    return job
+
+
+def find_model(session: Session, model_id: str) -> Model:
+    """The model of a job."""
+    return session.execute(select(Model).where(Model.id == model_id)).scalar_one()
+
+
+def variants_of(session: Session, job_id: str) -> Sequence[Variant]:
+    """The job's variants in their order."""
+    return session.execute(select(Variant).where(Variant.job_id == job_id).order_by(Variant.ordinal)).scalars().all()
+
+
+def find_variant(session: Session, variant_id: str) -> Variant:
+    """The variant, locked against other writers where the store can."""
+    return session.execute(select(Variant).where(Variant.id == variant_id).with_for_update()).scalar_one()
+
+
+def find_compression(session: Session, key_sha256: str) -> Compression | None:
+    """A cached compression."""
+    return session.get(Compression, key_sha256)
+
+
+def find_artifact(session: Session, key_sha256: str) -> Artifact | None:
+    """A cached compilation."""
+    return session.get(Artifact, key_sha256)
+
+
+def add_blob(session: Session, sha256: str, size_bytes: int, media_type: str, now: datetime) -> None:
+    """Record a stored file once."""
+    if session.get(Blob, sha256) is None:
+        session.add(Blob(sha256=sha256, size_bytes=size_bytes, media_type=media_type, created_at=now))
+        session.flush()
+
+
+def add_event(
+    session: Session, job_id: str, kind: str, message: str, now: datetime, *, variant_id: str | None, detail: JsonObject
+) -> None:
+    """Append to the job's log."""
+    session.add(
+        JobEvent(job_id=job_id, variant_id=variant_id, kind=kind, message=message, detail=detail, created_at=now)
+    )
+
+
+def count_unfinished_runs(session: Session, job_id: str) -> int:
+    """Runs of the job that are queued or leased."""
+    statement = select(func.count()).select_from(Run).where(Run.job_id == job_id, Run.state.in_(("queued", "leased")))
+    return session.execute(statement).scalar_one()

@@ -1,0 +1,243 @@
+"""The work of a job's steps. Each may run more than once: files are content-addressed, rows keyed, states monotone."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_agent.wire.report import BlobRef
+from edgefleet_deploy.targets import find_target
+
+from edgefleet_controller.blobs.store import BlobStore
+from edgefleet_controller.clock import Clock
+from edgefleet_controller.db.database import Database
+from edgefleet_controller.db.tables import Artifact, Compression
+from edgefleet_controller.engine.child_process import StepFailed
+from edgefleet_controller.runs import service as runs
+from edgefleet_controller.workflows import repository
+from edgefleet_controller.workflows.compute import HostCompute, named_link, result_file
+from edgefleet_controller.workflows.journal import Journal
+from edgefleet_controller.workflows.repository import VariantWork
+
+JsonObject = dict[str, Any]
+
+COMPRESSION_TOOLS = ("edgefleet", "torch", "torch-pruning", "numpy")
+COMPILE_TOOLS = ("edgefleet", "torch", "onnx", "onnxruntime", "numpy")
+COMPRESSION_STEP = "edgefleet_compression.step"
+DEPLOY_STEP = "edgefleet_deploy.step"
+
+
+class HostSteps:
+    """Runs a job's steps on this host."""
+
+    def __init__(
+        self, *, database: Database, blobs: BlobStore, clock: Clock, compute: HostCompute, threads: int
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self._compute = compute
+        self._threads = threads
+        self._journal = Journal(database, clock)
+
+    async def begin(self, job_id: str) -> list[str]:
+        """Mark the job as running, prepare its evaluation set once, return its variants."""
+        started = await asyncio.to_thread(self._journal.start_job, job_id)
+        if started is None:
+            return []
+        if not started.is_prepared:
+            try:
+                await self._prepare_data(job_id, started.model_sha256, started.model_format, started.data, started.seed)
+            except StepFailed as err:
+                await asyncio.to_thread(self._journal.fail_job, job_id, err.as_json())
+                return []
+        return list(started.variant_ids)
+
+    async def _prepare_data(
+        self, job_id: str, model_sha256: str, model_format: str, data: JsonObject | None, seed: int
+    ) -> None:
+        async with self._compute.scratch(f"prepare-{job_id}") as folder:
+            request = {
+                "task": "prepare_data",
+                "data": self._data_spec(folder, data),
+                "model": str(named_link(folder, f"model.{model_format}", self._blobs.path(model_sha256))),
+                "seed": seed,
+                "output_dir": str(folder / "out"),
+            }
+            result = await self._compute.run(
+                COMPRESSION_STEP, request, report=lambda message, _: self._journal.say(job_id, f"data: {message}")
+            )
+            evaluation = None
+            if result.get("evaluation"):
+                evaluation = await asyncio.to_thread(self._blobs.put_file, result_file(folder, result, "evaluation"))
+        await asyncio.to_thread(self._journal.store_prepared_data, job_id, evaluation, result)
+
+    async def compress(self, variant_id: str) -> bool:
+        """Make the candidate or take the cached one; False when the variant failed or its job was stopped."""
+        return await self._guarded(variant_id, "compressing", self._compress)
+
+    async def compile(self, variant_id: str) -> bool:
+        """Compile the candidate or take the cached artifact; False when the variant failed or its job was stopped."""
+        return await self._guarded(variant_id, "compiling", self._compile)
+
+    async def _guarded(self, variant_id: str, state: str, work: Callable[[VariantWork], Any]) -> bool:
+        variant = await asyncio.to_thread(self._journal.enter, variant_id, state)
+        if variant is None:
+            return False
+        try:
+            await work(variant)
+        except StepFailed as err:
+            await asyncio.to_thread(self._journal.fail_variant, variant, state, err.as_json())
+            return False
+        return True
+
+    async def _compress(self, variant: VariantWork) -> None:
+        if variant.compression_key is not None:
+            return
+        key = {
+            "model_sha256": variant.model_sha256,
+            "recipe_sha256": variant.recipe_sha256,
+            "data_sha256": variant.data_sha256,
+            "seed": variant.seed,
+            "tools": {name: version(name) for name in COMPRESSION_TOOLS},
+        }
+        key_sha256 = canonical_sha256(key)
+        if not variant.no_cache and await asyncio.to_thread(self._journal.reuse_compression, variant, key_sha256):
+            return
+        async with self._compute.scratch(f"compress-{variant.variant_id}") as folder:
+            model = named_link(folder, f"model.{variant.model_format}", self._blobs.path(variant.model_sha256))
+            request = {
+                "task": "compress",
+                "model": str(model),
+                "recipe": variant.recipe,
+                "data": self._data_spec(folder, variant.data),
+                "seed": variant.seed,
+                "threads": self._threads,
+                "output_dir": str(folder / "out"),
+            }
+            result = await self._compute.run(COMPRESSION_STEP, request, report=self._progress_of(variant, "compress"))
+            file = result_file(folder, result, "candidate")
+            blob = await asyncio.to_thread(self._blobs.put_file, file)
+        row = Compression(
+            key_sha256=key_sha256,
+            key=key,
+            candidate_sha256=blob.sha256,
+            result=result,
+            cost_s=float(result.get("cost_s", 0.0)),
+            created_at=self._clock.now(),
+        )
+        await asyncio.to_thread(self._journal.store_compression, variant, row, blob)
+
+    async def _compile(self, variant: VariantWork) -> None:
+        if variant.artifact_key is not None:
+            return
+        candidate_sha256, candidate_name = await asyncio.to_thread(self._journal.candidate_of, variant)
+        target = find_target(variant.target)
+        key = {
+            "candidate_sha256": candidate_sha256,
+            "target": target.as_json(),
+            "data_sha256": variant.data_sha256,
+            "seed": variant.seed,
+            "tools": {name: version(name) for name in COMPILE_TOOLS},
+        }
+        key_sha256 = canonical_sha256(key)
+        if not variant.no_cache and await asyncio.to_thread(self._journal.reuse_artifact, variant, key_sha256):
+            return
+        async with self._compute.scratch(f"compile-{variant.variant_id}") as folder:
+            evaluation = variant.evaluation_sha256
+            request = {
+                "task": "compile",
+                "candidate": str(named_link(folder, candidate_name, self._blobs.path(candidate_sha256))),
+                "target": {"name": variant.target},
+                "data": self._data_spec(folder, variant.data),
+                "evaluation": str(named_link(folder, "evaluation.npz", self._blobs.path(evaluation)))
+                if evaluation
+                else None,
+                "recipe_sha256": variant.recipe_sha256,
+                "candidate_sha256": candidate_sha256,
+                "seed": variant.seed,
+                "threads": self._threads,
+                "output_dir": str(folder / "out"),
+            }
+            result = await self._compute.run(DEPLOY_STEP, request, report=self._progress_of(variant, "compile"))
+            file = result_file(folder, result, "artifact")
+            blob = await asyncio.to_thread(self._blobs.put_file, file)
+        row = Artifact(
+            key_sha256=key_sha256,
+            key=key,
+            sha256=blob.sha256,
+            size_bytes=blob.size_bytes,
+            target=variant.target,
+            manifest=result["manifest"],
+            accuracy_host=result["accuracy_host"],
+            created_at=self._clock.now(),
+        )
+        await asyncio.to_thread(self._journal.store_artifact, variant, row, blob)
+
+    async def dispatch(self, variant_id: str) -> bool:
+        """Queue one run for each device of the job; a repeat finds them queued."""
+        return await asyncio.to_thread(self._dispatch, variant_id)
+
+    def _dispatch(self, variant_id: str) -> bool:
+        with self._database.writing() as session:
+            variant = repository.load_variant_work(session, variant_id)
+            if variant.is_stopped or variant.artifact_key is None:
+                return False
+            artifact = repository.find_artifact(session, variant.artifact_key)
+            assert artifact is not None
+            job = repository.locked_job(session, variant.job_id)
+            order = {
+                "runtime": find_target(variant.target).runtime,
+                "artifact": {"sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
+                "artifact_name": artifact.manifest["file_name"],
+                "manifest": artifact.manifest,
+                "evaluation": (job.prepared or {}).get("evaluation"),
+                "settings": MeasureSettings.model_validate(job.request.get("settings") or {}).model_dump(mode="json"),
+            }
+            for device_id in job.request["device_ids"]:
+                runs.enqueue_run(session, variant.job_id, variant_id, device_id, order)
+            self._journal.set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
+        return True
+
+    async def count_unfinished_runs(self, job_id: str) -> int:
+        """Runs still queued or leased."""
+
+        def count() -> int:
+            with self._database.reading() as session:
+                return repository.count_unfinished_runs(session, job_id)
+
+        return await asyncio.to_thread(count)
+
+    async def finish(self, job_id: str) -> str:
+        """Close the job."""
+        return await asyncio.to_thread(self._journal.finish_job, job_id)
+
+    def _progress_of(self, variant: VariantWork, step: str) -> Callable[[str, JsonObject], None]:
+        def report(message: str, event: JsonObject) -> None:
+            fraction = event.get("fraction")
+            share = f" {100 * fraction:.0f} %" if isinstance(fraction, int | float) else ""
+            self._journal.say(variant.job_id, f"{variant.name}: {step}{share} {message}".rstrip())
+
+        return report
+
+    def _data_spec(self, folder: Path, data: JsonObject | None) -> JsonObject | None:
+        if data is None or data.get("kind") != "npz":
+            return data
+        link = folder / "data.npz"
+        if not link.is_symlink():
+            named_link(folder, "data.npz", self._blobs.path(str(data["sha256"])))
+        return {"kind": "npz", "path": str(link)}
+
+
+def canonical_sha256(value: object) -> str:
+    """SHA-256 of the value's canonical JSON; the key of a cache."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def blob_json(blob: BlobRef | None) -> JsonObject | None:
+    """A blob reference as it is stored with the job."""
+    return blob.model_dump(mode="json") if blob else None
