@@ -1,0 +1,94 @@
+"""``edgefleet-agent``: run the agent, measure one local file, or look at this board."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from edgefleet_agent.errors import AgentError
+from edgefleet_agent.settings import AGENT_VERSION
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 4
+"""The controller refuses this board or this version; starting again changes nothing."""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Entry point; returns the exit status: 0 done, 1 failed, 2 wrong usage, 4 refused by the controller."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return int(options.command(options))
+    except AgentError as err:
+        print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
+        return EXIT_FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="edgefleet-agent", description="Runs and measures neural networks on a board."
+    )
+    parser.add_argument("--version", action="version", version="edgefleet-agent " + AGENT_VERSION)
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell what the agent does")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_bench(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("run", help="serve a controller: take runs, measure them, report")
+    parser.add_argument("--controller", metavar="URL", help="base address, such as http://controller:8000")
+    parser.add_argument("--join-token", metavar="TOKEN", help="one-time token; needed for the first start only")
+    parser.add_argument("--name", help="wanted name of this device")
+    parser.add_argument("--state-dir", type=Path, help="folder for identity, cache and spool")
+    parser.add_argument("--once", action="store_true", help="end after one run")
+    parser.set_defaults(command=_run)
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("bench", help="measure one local file, without a controller")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the artifact, such as model.onnx")
+    parser.add_argument("--runtime", help="runtime to use (default: by the file's suffix)")
+    parser.add_argument("--interpreter", help="Python interpreter that holds the runtime (default: found by asking)")
+    parser.add_argument("--threads", type=int, default=1, help="threads within an operator (default 1)")
+    parser.add_argument("--batch", type=int, default=1, help="samples per inference (default 1)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="least length of the timed part (default 6)")
+    parser.add_argument("--warmup-seconds", type=float, default=1.0, help="least length of the warm-up (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
+    parser.add_argument("--evaluation", type=Path, metavar="NPZ", help="samples (x) and labels (y) to use and score")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the report here")
+    parser.set_defaults(command=_bench)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("doctor", help="say what this board can do and what stands in the way")
+    parser.add_argument("--state-dir", type=Path, help="folder with the agent's settings")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_doctor)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.serve import serve
+
+    return serve(options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.bench import bench
+
+    return bench(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.doctor import doctor
+
+    return doctor(options)

@@ -1,0 +1,188 @@
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Optional
+
+from pydantic import ValidationError
+
+from edgefleet_agent.errors import MeasurementFailed, SettingsInvalid
+from edgefleet_agent.inventory import probe_runtimes
+from edgefleet_agent.measure.artifact import Bench, Subject, failed_report, measure_artifact
+from edgefleet_agent.measure.runtimes import RUNTIMES, runtime_for_file, runtime_named
+from edgefleet_agent.settings import default_state_directory, load_settings
+from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.report import BlobRef, RunReport
+
+READ_BYTES = 1024 * 1024
+MIB = 1024 * 1024
+EXIT_FAILED = 1
+NO_ARTIFACT = BlobRef(sha256=hashlib.sha256(b"").hexdigest(), size_bytes=0)
+"""Stands in the report of a file that can't be read."""
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure one file and print a summary; 0 whatever the verdict, 1 with a coded reason when it can't be measured."""
+    artifact = NO_ARTIFACT
+    try:
+        artifact = hash_file(options.file)
+        report = measure_artifact(_subject(options, artifact), Bench(on_phase=_show_phase)).report
+    except MeasurementFailed as failure:
+        report = failed_report(artifact, failure.error)
+    if options.json is not None:
+        options.json.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if report.error is not None:
+        print("edgefleet-agent: {}: {}".format(report.error.code.value, report.error.message), file=sys.stderr)
+        return EXIT_FAILED
+    print(summary_text(options.file, report))
+    return 0
+
+
+def hash_file(path: Path) -> BlobRef:
+    """Content address of a file; raises MeasurementFailed(artifact_missing)."""
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as handle:
+            for chunk in iter(lambda: handle.read(READ_BYTES), b""):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+    except OSError as err:
+        raise MeasurementFailed(
+            ErrorCode.ARTIFACT_MISSING, "{} can't be read ({}); name an existing file".format(path, err.strerror)
+        ) from err
+    return BlobRef(sha256=digest.hexdigest(), size_bytes=size_bytes)
+
+
+def _subject(options: argparse.Namespace, artifact: BlobRef) -> Subject:
+    runtime = _runtime_name(options)
+    if options.evaluation is not None and not options.evaluation.is_file():
+        raise MeasurementFailed(
+            ErrorCode.EVALUATION_DATA_INVALID, "{} is no file; name an existing npz file".format(options.evaluation)
+        )
+    return Subject(
+        path=options.file,
+        artifact=artifact,
+        runtime=runtime,
+        settings=_settings(options),
+        interpreter=options.interpreter or _find_interpreter(runtime),
+        evaluation_path=options.evaluation,
+    )
+
+
+def _runtime_name(options: argparse.Namespace) -> str:
+    if options.runtime is not None:
+        return runtime_named(options.runtime).name
+    runtime = runtime_for_file(options.file)
+    if runtime is None:
+        known = ", ".join(sorted(suffix for item in RUNTIMES.values() for suffix in item.suffixes))
+        raise MeasurementFailed(
+            ErrorCode.UNKNOWN_RUNTIME,
+            "no runtime is known for {!r} files (known: {}); name one with --runtime".format(
+                options.file.suffix, known
+            ),
+        )
+    return runtime.name
+
+
+def _settings(options: argparse.Namespace) -> MeasureSettings:
+    try:
+        return MeasureSettings(
+            threads=options.threads,
+            batch=options.batch,
+            seconds=options.seconds,
+            max_seconds=max(60.0, options.seconds),
+            deadline_s=max(600.0, 2 * options.seconds + 300.0),
+            warmup_seconds=options.warmup_seconds,
+            seed=options.seed,
+        )
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise SettingsInvalid("--{}: {}".format(str(first["loc"][0]).replace("_", "-"), first["msg"])) from err
+
+
+def _find_interpreter(runtime: str) -> str:
+    """The pinned or probed interpreter; raises MeasurementFailed(runtime_unavailable) with what each one answered."""
+    pinned = load_settings(default_state_directory(), {}).interpreters
+    if runtime in pinned:
+        return pinned[runtime]
+    found, failures = probe_runtimes({}, {runtime: RUNTIMES[runtime]})
+    if not found:
+        raise MeasurementFailed(
+            ErrorCode.RUNTIME_UNAVAILABLE,
+            "no interpreter holds {} ({}); install it, or name one with --interpreter".format(
+                runtime, "; ".join("{}: {}".format(item.interpreter, item.message) for item in failures)
+            ),
+        )
+    return found[0].interpreter
+
+
+def _show_phase(phase: str, silent_for_s: float) -> None:
+    if sys.stderr.isatty():
+        note = ", quiet for {:.0f} s".format(silent_for_s) if silent_for_s else ""
+        print("  {}{}".format(phase, note), file=sys.stderr)
+
+
+def summary_text(path: Path, report: RunReport) -> str:
+    """The report for a person."""
+    environment = report.environment
+    runtime = environment.runtime if environment is not None else {}
+    lines = [
+        "{}  {:.1f} kB  sha256 {}".format(path.name, report.artifact.size_bytes / 1e3, report.artifact.sha256[:12]),
+        "runtime   {} {} (Python {})".format(runtime.get("name"), runtime.get("version"), runtime.get("python")),
+        *_latency_lines(report),
+        *_load_lines(report),
+        *_memory_lines(report),
+        *_accuracy_lines(report),
+        "energy    {}".format(_energy_text(report)),
+        "verdict   {}{}".format(
+            report.verdict.status.value, "".join(" " + reason.value for reason in report.verdict.reasons)
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _latency_lines(report: RunReport) -> list[str]:
+    latency = report.latency_ms
+    if latency is None:
+        return []
+    parts = [
+        _percentile_text(name, getattr(latency, name), latency.intervals.get(name)) for name in ("p50", "p90", "p99")
+    ]
+    first = "latency   {}  (n = {})".format(parts[0], latency.n)
+    return [first, *("          " + part for part in parts[1:])]
+
+
+def _percentile_text(name: str, value: Optional[float], interval: Optional[tuple[float, float]]) -> str:
+    if value is None:
+        return "{} - (too few samples)".format(name)
+    bounds = " [{:.4f}, {:.4f}]".format(*interval) if interval else ""
+    return "{} {:.4f} ms{}".format(name, value, bounds)
+
+
+def _load_lines(report: RunReport) -> list[str]:
+    load = report.load
+    if load is None or load.load_ms is None or load.first_inference_ms is None:
+        return []
+    return ["load      {:.1f} ms, first inference {:.3f} ms".format(load.load_ms, load.first_inference_ms)]
+
+
+def _memory_lines(report: RunReport) -> list[str]:
+    peak = report.memory.peak_memory_bytes if report.memory is not None else None
+    return ["memory    peak {}".format("unknown" if peak is None else "{:.1f} MiB".format(peak / MIB))]
+
+
+def _accuracy_lines(report: RunReport) -> list[str]:
+    accuracy = report.accuracy
+    if accuracy is None or accuracy.value is None or accuracy.interval is None:
+        return []
+    text = "accuracy  {:.4f} [{:.4f}, {:.4f}] of {} samples"
+    return [text.format(accuracy.value, accuracy.interval[0], accuracy.interval[1], accuracy.n)]
+
+
+def _energy_text(report: RunReport) -> str:
+    energy = report.energy
+    if energy is None or energy.value_mj is None:
+        reason = energy.reason.value if energy is not None and energy.reason is not None else "not_measured"
+        return "- ({})".format(reason)
+    return "{:.3f} mJ per inference ({})".format(energy.value_mj, energy.scope)

@@ -1,0 +1,163 @@
+"""What this board is and can do: its kind, its cores and memory, the runtimes found by asking child interpreters."""
+
+import hashlib
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+import psutil
+
+from edgefleet_agent.measure.child_process import child_environment
+from edgefleet_agent.measure.environment import Roots, cpu_model, operating_system, read_text
+from edgefleet_agent.measure.runner_archive import write_runner_archive
+from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
+from edgefleet_agent.settings import AGENT_VERSION, AgentSettings
+from edgefleet_agent.wire.base import JsonObject
+from edgefleet_agent.wire.messages import DeviceFacts, RuntimeFacts
+
+PROBE_TIMEOUT_S = 60.0
+"""Importing a runtime from a cold SD card takes tens of seconds."""
+
+LINUX_HOST = "linux-host"
+
+BOARD_MODELS: Sequence[tuple[str, str]] = (
+    ("Raspberry Pi 5", "raspberry-pi-5"),
+    ("Raspberry Pi 4", "raspberry-pi-4"),
+    ("Raspberry Pi 3", "raspberry-pi-3"),
+    ("Raspberry Pi Zero 2", "raspberry-pi-zero-2"),
+    ("Jetson Nano", "jetson-nano"),
+    ("Phanbell", "coral-dev-board"),
+    ("Coral", "coral-dev-board"),
+)
+"""Words of /proc/device-tree/model -> board kind; ``Phanbell`` is the device tree's name of the Coral Dev Board."""
+
+CORAL_USB_IDS = frozenset({("1a6e", "089a"), ("18d1", "9302")})
+"""USB vendor and product of the Coral accelerator before and after its firmware is loaded (coral.ai, udev rules)."""
+
+PROBE = (
+    "import importlib, json, platform, sys\n"
+    "facts = importlib.import_module(sys.argv[1]).probe()\n"
+    "print('EDGEFLEET ' + json.dumps(dict(facts, python=platform.python_version())))\n"
+)
+
+
+@dataclass(frozen=True)
+class ProbeFailure:
+    """Why a runtime can't be used with an interpreter."""
+
+    runtime: str
+    interpreter: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The facts for the controller, and the runtimes that were looked for in vain."""
+
+    facts: DeviceFacts
+    failures: tuple[ProbeFailure, ...]
+
+    def interpreter_for(self, runtime: str) -> Optional[str]:
+        """The interpreter that holds the runtime, or None."""
+        return next((item.interpreter for item in self.facts.runtimes if item.name == runtime), None)
+
+
+def take_inventory(settings: AgentSettings, roots: Roots = Roots()) -> Inventory:  # noqa: B008 - a frozen value
+    """Look at the board and probe the runtimes; takes seconds."""
+    found, failures = probe_runtimes(settings.interpreters)
+    accelerator = {"accelerator": "coral-usb"} if has_coral_usb(roots) else {}
+    facts = DeviceFacts(
+        agent_version=AGENT_VERSION,
+        board=settings.board or detect_board(roots),
+        hostname=socket.gethostname(),
+        machine=platform.machine(),
+        system="{}, Linux {}".format(operating_system(Path("/etc/os-release")), platform.release()),
+        cpu_model=cpu_model(roots),
+        n_cores=psutil.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        runtimes=found,
+        labels={**accelerator, **settings.labels},
+    )
+    return Inventory(facts, tuple(failures))
+
+
+def facts_sha256(facts: DeviceFacts) -> str:
+    """Hash of the facts in canonical JSON, by which the controller notices a change."""
+    canonical = json.dumps(facts.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def detect_board(roots: Roots) -> str:
+    """Board kind from the device tree; a host with a Coral USB accelerator is ``coral-usb``, any other a linux-host."""
+    model = read_text(roots.proc / "device-tree/model") or ""
+    known = next((kind for words, kind in BOARD_MODELS if words in model), None)
+    return known or ("coral-usb" if has_coral_usb(roots) else LINUX_HOST)
+
+
+def has_coral_usb(roots: Roots) -> bool:
+    """Is a Coral USB accelerator plugged in?"""
+    devices = (roots.sys / "bus/usb/devices").glob("*")
+    return any((read_text(item / "idVendor"), read_text(item / "idProduct")) in CORAL_USB_IDS for item in devices)
+
+
+def probe_runtimes(
+    interpreters: Mapping[str, str], runtimes: Mapping[str, Runtime] = RUNTIMES
+) -> tuple[list[RuntimeFacts], list[ProbeFailure]]:
+    """Ask an interpreter per runtime (the pinned one, else the agent's own, else the system's) to import it."""
+    found: list[RuntimeFacts] = []
+    failures: list[ProbeFailure] = []
+    with tempfile.TemporaryDirectory(prefix="edgefleet-probe-") as folder:
+        archive = write_runner_archive(Path(folder) / "runner.zip")
+        for runtime in runtimes.values():
+            answers = (probe_runtime(runtime, path, archive) for path in candidates(runtime.name, interpreters))
+            misses: list[ProbeFailure] = []
+            for answer in answers:
+                if isinstance(answer, RuntimeFacts):
+                    found.append(answer)
+                    break
+                misses.append(answer)
+            else:
+                failures.extend(misses)
+    return found, failures
+
+
+def candidates(runtime: str, interpreters: Mapping[str, str]) -> list[str]:
+    """Interpreters to ask for a runtime; a pinned one is the only one."""
+    if runtime in interpreters:
+        return [interpreters[runtime]]
+    system = "/usr/bin/python3"
+    return [sys.executable] + ([system] if Path(system).exists() else [])
+
+
+def probe_runtime(runtime: Runtime, interpreter: str, archive: Path) -> Union[RuntimeFacts, ProbeFailure]:
+    """Import the runtime's backend in the interpreter and read its version."""
+    try:
+        answer = subprocess.run(
+            [interpreter, "-c", PROBE, runtime.backend],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+            env=child_environment(os.environ, [archive]),
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        return ProbeFailure(runtime.name, interpreter, "can't be started: {}".format(err))
+    line = next((text for text in answer.stdout.splitlines() if text.startswith("EDGEFLEET ")), None)
+    if line is None:
+        return ProbeFailure(runtime.name, interpreter, (answer.stderr.strip().splitlines() or ["no answer"])[-1])
+    facts: JsonObject = json.loads(line.partition(" ")[2])
+    return RuntimeFacts(
+        name=runtime.name,
+        version=facts["version"],
+        interpreter=interpreter,
+        python_version=facts["python"],
+        providers=facts["providers"],
+    )

@@ -1,0 +1,61 @@
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from edgefleet_agent.wire.reasons import Reason
+from edgefleet_agent.wire.report import EnergySummary
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TimedPart:
+    """The timed inferences: start and length of each in ns of CLOCK_MONOTONIC, and samples per inference."""
+
+    start_ns: NDArray[np.int64]
+    latency_ns: NDArray[np.int64]
+    batch: int
+
+
+class EnergyMeter(Protocol):
+    """Measures energy around the timed part of one run. The runner waits, loaded and idle, during both calls."""
+
+    @property
+    def extra_s(self) -> float:
+        """Seconds that ``begin`` and ``end`` take together (idle windows); they lengthen the silent window."""
+        ...
+
+    def begin(self) -> None:
+        """Start sampling and sit out the idle window before the timed part."""
+        ...
+
+    def end(self) -> None:
+        """Sit out the idle window after the timed part and stop sampling; also called when the run fails."""
+        ...
+
+    def summarize(self, part: TimedPart) -> EnergySummary:
+        """Energy per inference of the timed part, or null with a reason."""
+        ...
+
+    def blobs(self) -> dict[str, bytes]:
+        """Raw power samples by blob name (wire.samples)."""
+        ...
+
+
+class NoSensor:
+    """A board without a power sensor: energy is null, never zero and never an estimate."""
+
+    extra_s = 0.0
+
+    def begin(self) -> None:
+        """Nothing to start."""
+
+    def end(self) -> None:
+        """Nothing to stop."""
+
+    def summarize(self, part: TimedPart) -> EnergySummary:  # noqa: ARG002 - the protocol's signature
+        """Null, because there is no sensor."""
+        return EnergySummary(value_mj=None, reason=Reason.NO_SENSOR)
+
+    def blobs(self) -> dict[str, bytes]:
+        """Nothing."""
+        return {}

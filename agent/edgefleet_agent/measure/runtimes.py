@@ -1,0 +1,45 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from edgefleet_agent.errors import MeasurementFailed
+from edgefleet_agent.wire.reasons import ErrorCode
+
+RUNNER = "edgefleet_agent.runner."
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime the runner has a backend for. ``suffixes`` are the files it loads."""
+
+    name: str
+    backend: str
+    suffixes: tuple[str, ...]
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("onnxruntime", RUNNER + "onnxruntime_", (".onnx", ".ort")),
+        Runtime("litert", RUNNER + "litert_", (".tflite",)),
+    )
+}
+"""Runtimes by name."""
+
+
+def runtime_named(name: str, runtimes: Mapping[str, Runtime] = RUNTIMES) -> Runtime:
+    """The runtime of that name; raises MeasurementFailed(unknown_runtime)."""
+    if name not in runtimes:
+        raise MeasurementFailed(
+            ErrorCode.UNKNOWN_RUNTIME,
+            "runtime {!r} is unknown to this agent; it knows {}; upgrade the agent or choose one of these".format(
+                name, ", ".join(sorted(runtimes))
+            ),
+        )
+    return runtimes[name]
+
+
+def runtime_for_file(path: Path) -> Optional[Runtime]:
+    """The runtime that loads files with this suffix."""
+    return next((item for item in RUNTIMES.values() if path.suffix.lower() in item.suffixes), None)

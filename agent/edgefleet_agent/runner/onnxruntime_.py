@@ -1,0 +1,95 @@
+"""ONNX Runtime, 1.10 (the newest for Python 3.6) to current."""
+
+from functools import partial
+from typing import Any, Dict, List
+
+import numpy as np
+import onnxruntime
+
+from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model, TensorFacts
+from edgefleet_agent.runner.failure import RunnerFailure
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
+    "tensor(uint16)": "uint16",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+"""ONNX Runtime's tensor types that numpy can hold."""
+
+ERROR_ONLY = 3
+"""Log severity: 0 verbose, 1 information, 2 warning, 3 error, 4 fatal (onnxruntime.SessionOptions)."""
+
+DEFAULT_PROVIDERS = ["CPUExecutionProvider"]
+
+
+def open_model(request: LoadRequest) -> Model:
+    """Create a session on the CPU provider, or on those named in the options, strictly in this order."""
+    session = _create_session(request)
+    inputs = [_tensor(value) for value in session.get_inputs()]
+    types = {value.name: value.dtype for value in inputs}
+
+    def prepare(arrays: Arrays) -> Arrays:
+        return {name: np.ascontiguousarray(arrays[name], dtype=types[name]) for name in types}
+
+    return Model(
+        inputs=inputs,
+        outputs=[_tensor(value) for value in session.get_outputs()],
+        facts={"version": onnxruntime.__version__, "providers": session.get_providers()},
+        prepare=prepare,
+        invoke=partial(session.run, None),
+        read_outputs=_arrays,
+    )
+
+
+def _create_session(request: LoadRequest) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = request.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = ERROR_ONLY
+    providers = request.options.get("providers", DEFAULT_PROVIDERS)
+    try:
+        return onnxruntime.InferenceSession(request.artifact, options, providers=providers)
+    except MemoryError:
+        raise
+    except Exception as err:  # noqa: BLE001 - its exceptions share no base class across versions
+        raise RunnerFailure(
+            "artifact_unreadable",
+            "onnxruntime {} can't load the artifact: {}; check that the file is a whole ONNX model of an opset and IR "
+            "version this runtime knows".format(onnxruntime.__version__, _first_line(err)),
+            {"exception": type(err).__name__},
+        ) from err
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[0][:500]
+
+
+def _arrays(result: "List[Any]") -> "List[np.ndarray[Any, Any]]":
+    return [np.asarray(value) for value in result]
+
+
+def _tensor(value: Any) -> TensorFacts:
+    if value.type not in DTYPES:
+        raise RunnerFailure(
+            "unsupported_input",
+            "tensor {!r} has type {}, which can't be fed from or read as numbers; measure a model with numeric inputs "
+            "and outputs".format(value.name, value.type),
+        )
+    shape = [dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape or []]
+    return TensorFacts(value.name, shape, DTYPES[value.type])
+
+
+def probe() -> "Dict[str, Any]":
+    """Version and execution providers, for the agent's inventory."""
+    return {"version": onnxruntime.__version__, "providers": list(onnxruntime.get_available_providers())}
