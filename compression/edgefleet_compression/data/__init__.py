@@ -1,0 +1,1 @@
+"""Data sets: numpy arrays, split once by seed. Loads no torch."""

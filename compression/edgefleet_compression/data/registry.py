@@ -1,0 +1,62 @@
+"""Data sets by specification: ``{"kind": "packaged", "name": "digits"}`` or ``{"kind": "npz", "path": "..."}``."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edgefleet_compression.data import npz
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.errors import DataInvalid
+
+
+def _load_digits(seed: int) -> DataSet:
+    from edgefleet_compression.data import digits  # scikit-learn takes a second to load
+
+    return digits.load(seed)
+
+
+PACKAGED: Final[Mapping[str, Callable[[int], DataSet]]] = MappingProxyType({"digits": _load_digits})
+"""Data sets that come with a dependency: name -> loader(seed)."""
+
+
+class PackagedData(BaseModel):
+    """A data set that comes with a Python package."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["packaged"] = "packaged"
+    name: str = Field(max_length=64, description="Registered name, for example digits.")
+
+
+class NpzData(BaseModel):
+    """A person's own .npz file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["npz"] = "npz"
+    path: Path = Field(description="Absolute path of the .npz file.")
+
+
+DataSpec = Annotated[PackagedData | NpzData, Field(discriminator="kind")]
+_ADAPTER: Final[TypeAdapter[PackagedData | NpzData]] = TypeAdapter(DataSpec)
+
+
+def load_data(document: Mapping[str, Any] | None, *, seed: int) -> DataSet | None:
+    """Return the data set of a specification (None for None), cut by ``seed`` where it is not cut already."""
+    if document is None:
+        return None
+    try:
+        spec = _ADAPTER.validate_python(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise DataInvalid(
+            f"The data set specification is not valid: {first['msg']}.", code="data_spec_invalid"
+        ) from error
+    if isinstance(spec, NpzData):
+        return npz.load(spec.path, seed)
+    if spec.name not in PACKAGED:
+        raise DataInvalid(
+            f"There is no packaged data set {spec.name!r}; known: {', '.join(sorted(PACKAGED))}.", code="data_unknown"
+        )
+    return PACKAGED[spec.name](seed)

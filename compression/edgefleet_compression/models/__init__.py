@@ -1,0 +1,1 @@
+"""The model zoo in plain torch. ``specs`` (torch-free) has the arguments, ``registry`` builds the modules."""

@@ -1,0 +1,19 @@
+"""Builders of the registered architectures."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from torch import nn
+
+from edgefleet_compression.models import resnet
+from edgefleet_compression.models.specs import parse_arguments
+
+BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType({"resnet": resnet.build})
+"""Architecture name -> builder; has the same keys as ``specs.ARCHITECTURES``."""
+
+
+def build_model(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Return a new network with random weights from torch's current generator; see ``specs`` for the errors."""
+    checked = parse_arguments(architecture, arguments)
+    return BUILDERS[architecture](checked)

@@ -1,0 +1,64 @@
+"""A residual network of basic blocks in plain torch.
+
+ReLU and shortcut are modules and the sum is a plain ``+``, so that torch.fx sees every point where an activation is
+stored; no value is shared between two calls of one module.
+"""
+
+from torch import Tensor, nn
+
+from edgefleet_compression.models.specs import ResNetArguments
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (a 1x1 convolution where width or resolution changes)."""
+
+    def __init__(self, n_in: int, n_out: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in, h, w) to (n, n_out, h / stride, w / stride)."""
+        inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        return self.relu2(inner + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class ResNet(nn.Module):
+    """Stem, stages, global average pooling, one linear layer."""
+
+    def __init__(self, arguments: ResNetArguments) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(arguments.in_channels, arguments.stem_width, 3, padding=1, bias=False)
+        self.stem_bn = nn.BatchNorm2d(arguments.stem_width)
+        self.stem_relu = nn.ReLU()
+        blocks: list[nn.Module] = []
+        n_in = arguments.stem_width
+        for stage, (width, count) in enumerate(zip(arguments.widths, arguments.blocks, strict=True)):
+            for index in range(count):
+                blocks.append(BasicBlock(n_in, width, stride=2 if stage > 0 and index == 0 else 1))
+                n_in = width
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.head = nn.Linear(n_in, arguments.n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (n, in_channels, h, w) to logits (n, n_classes)."""
+        features = self.blocks(self.stem_relu(self.stem_bn(self.stem(x))))
+        return self.head(self.flatten(self.pool(features)))  # type: ignore[no-any-return]
+
+
+def build(arguments: ResNetArguments) -> ResNet:
+    """Return the network with He-initialised convolutions (He et al. 2015, arXiv:1502.01852)."""
+    model = ResNet(arguments)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model

@@ -1,0 +1,82 @@
+"""``apply(spec, candidate, context) -> candidate``: one function for all passes, chosen by the spec's type."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any
+
+from torch import nn
+
+from edgefleet_compression.candidate import Candidate, TorchCandidate
+from edgefleet_compression.context import Context
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.passes.specs import AnyPass
+from edgefleet_compression.records import Cost, LayerChange, Skip, StepRecord
+from edgefleet_compression.stats import count_stats
+from edgefleet_compression.structure import Structure
+
+
+@singledispatch
+def apply(spec: Any, candidate: Candidate, context: Context) -> Candidate:
+    """Return what the pass makes of the candidate, with one more record in its history.
+
+    The candidate given is never changed; the only side effect is ``context.emit``. Raises PassRefused where the pass
+    cannot work on this candidate, DataInvalid and TrainingFailed from within.
+    """
+    raise TypeError(f"no pass is registered for {type(spec).__name__}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass on a torch network returns; ``dispatch`` makes the record of it."""
+
+    model: nn.Module
+    structure: Structure
+    steps: int = 0
+    samples: int = 0
+    changes: tuple[LayerChange, ...] = ()
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def apply_to_torch(
+    spec: AnyPass,
+    candidate: Candidate,
+    context: Context,
+    work: Callable[[nn.Module, Structure], Outcome],
+) -> TorchCandidate:
+    """Run ``work`` on a deep copy of the network and return the new candidate with the pass's record."""
+    if not isinstance(candidate, TorchCandidate):
+        raise PassRefused(
+            f"{spec.kind} needs a torch model: an ONNX graph has no training form here. Use quantize, or upload the "
+            "network as safetensors with its structure.",
+            code="needs_torch_model",
+            detail={"kind": spec.kind},
+        )
+    started = time.perf_counter()
+    before = count_stats(candidate.model, candidate.structure.input.shape)
+    outcome = work(copy.deepcopy(candidate.model), candidate.structure)
+    record = StepRecord(
+        spec=spec,
+        seed=context.seed,
+        cost=Cost(wall_s=time.perf_counter() - started, steps=outcome.steps, samples=outcome.samples),
+        before=before,
+        after=count_stats(outcome.model, outcome.structure.input.shape),
+        changes=outcome.changes,
+        skipped=outcome.skipped,
+        notes=outcome.notes,
+        metrics=outcome.metrics,
+    )
+    history = (*candidate.history, record)
+    return TorchCandidate(outcome.model.eval(), outcome.structure.model_copy(update={"history": history}))
+
+
+def refuse_quantized(spec: AnyPass, structure: Structure, *, code: str) -> None:
+    """Raise PassRefused if the candidate came with fake-quant attached."""
+    if structure.quantization is not None:
+        raise PassRefused(
+            f"{spec.kind} cannot work on a quantized candidate: give it the float model instead.", code=code
+        )

@@ -1,0 +1,86 @@
+"""Post-training quantization: scales from calibration samples. The compiler folds to integers, last."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from edgefleet_compression.candidate import Candidate, OnnxCandidate
+from edgefleet_compression.context import Context
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.evaluate import as_tensor
+from edgefleet_compression.onnx_stats import count_onnx_stats
+from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
+from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.quantization.calibration import calibrate_, reestimate_batchnorm_
+from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
+from edgefleet_compression.records import Cost, StepRecord
+from edgefleet_compression.structure import QuantizationPlan, Structure
+
+CALIBRATION_RANDOM: Final = "calibration_random"
+"""Note: there was no data set, so ranges were found on standard-normal inputs; accuracy can suffer."""
+
+
+@apply.register
+def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
+    if isinstance(candidate, OnnxCandidate):
+        return _attach_plan(spec, candidate, context)
+    return apply_to_torch(spec, candidate, context, lambda model, structure: _quantize(spec, model, structure, context))
+
+
+def calibration_samples(data: DataSet | None, shape: tuple[int, ...], *, n_samples: int, seed: int) -> Tensor:
+    """Return samples of the training split, chosen by seed; standard-normal ones where there is no data."""
+    generator = torch.Generator().manual_seed(seed)
+    if data is None:
+        return torch.randn(n_samples, *shape, generator=generator)
+    order = torch.randperm(len(data.train), generator=generator)[:n_samples]
+    return as_tensor(data.train.x)[order]
+
+
+def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: Context) -> Outcome:
+    refuse_quantized(spec, structure, code="already_quantized")
+    samples = calibration_samples(
+        context.data, structure.input.shape, n_samples=spec.calibration.n_samples, seed=context.seed
+    )
+    if context.data is not None:
+        reestimate_batchnorm_(model, as_tensor(context.data.train.x))
+    graph_module = fold_batchnorm(model)
+    skipped = insert_fake_quant_(graph_module, spec.activations)
+    calibrate_(graph_module, samples)
+    plan = QuantizationPlan(
+        method="post_training",
+        weights=spec.weights,
+        activations=spec.activations,
+        points=tuple(list_points(graph_module)),
+    )
+    return Outcome(
+        model=graph_module,
+        structure=structure.model_copy(update={"quantization": plan}),
+        samples=len(samples),
+        skipped=skipped,
+        notes=() if context.data is not None else (CALIBRATION_RANDOM,),
+    )
+
+
+def _attach_plan(spec: Quantize, candidate: OnnxCandidate, context: Context) -> OnnxCandidate:
+    if candidate.traits.precision == "int8":
+        raise PassRefused(
+            "The ONNX graph is quantized already: compress it with the baseline recipe, or give the float model.",
+            code="already_quantized",
+        )
+    stats = count_onnx_stats(candidate.model)
+    plan = {
+        "version": 1,
+        "method": "post_training",
+        "weights": spec.weights.model_dump(mode="json"),
+        "activations": spec.activations.model_dump(mode="json"),
+        "calibration": {
+            **spec.calibration.model_dump(mode="json"),
+            "source": "train" if context.data is not None else "random",
+            "seed": context.seed,
+        },
+    }
+    notes = () if context.data is not None else (CALIBRATION_RANDOM,)
+    record = StepRecord(spec=spec, seed=context.seed, cost=Cost(wall_s=0.0), before=stats, after=stats, notes=notes)
+    return OnnxCandidate(candidate.model, plan, (*candidate.history, record))

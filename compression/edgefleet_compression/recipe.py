@@ -1,0 +1,163 @@
+"""A recipe: an ordered tuple of passes with a seed and a name. Torch-free.
+
+Order rules (each with its code), checked when a recipe is made:
+
+- ``prune_after_quantize``: structure is edited before numbers are; this includes after a ``fake_quant`` training.
+- ``quantize_twice``: one ``quantize`` per recipe.
+- ``quantize_after_fake_quant``: a ``train`` with ``fake_quant`` already leaves a quantized candidate.
+- ``train_after_quantize``: training a quantized candidate without ``fake_quant`` would undo its scales.
+- ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
+- ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
+- ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
+  see ``passes/specs.py``.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from edgefleet_compression.errors import RecipeInvalid
+from edgefleet_compression.passes.specs import AnyPass, FakeQuant, Quantize, Spec, StructuredPrune, Train
+
+__all__ = ["AnyPass", "Recipe", "parse_recipe", "recipe_sha256"]
+
+
+class _OrderState:
+    """What the passes so far have left: enough to say whether the next one may follow."""
+
+    def __init__(self) -> None:
+        self.quantized_by: str | None = None
+        self.edited = False
+
+    def accept_prune(self) -> None:
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "prune_after_quantize",
+                "structured_prune cannot follow {by}: its scales belong to channels. Prune first, quantize last.",
+                {"by": self.quantized_by},
+            )
+        self.edited = True
+
+    def accept_quantize(self) -> None:
+        if self.quantized_by == "quantize":
+            raise PydanticCustomError("quantize_twice", "The recipe quantizes twice: remove one of the two passes.")
+        if self.quantized_by == "fake_quant":
+            raise PydanticCustomError(
+                "quantize_after_fake_quant",
+                "A train pass with fake_quant already leaves a quantized candidate: remove the quantize pass.",
+            )
+        self.quantized_by = "quantize"
+
+    def accept_train(self, spec: Train) -> None:
+        fake_quant = spec.ingredient(FakeQuant)
+        if spec.student is not None:
+            self._accept_student()
+        if self.quantized_by and fake_quant is None:
+            raise PydanticCustomError(
+                "train_after_quantize",
+                "Training after {by} needs the fake_quant ingredient (start_fraction 0), or belongs before it.",
+                {"by": self.quantized_by},
+            )
+        if self.quantized_by and fake_quant is not None and fake_quant.start_fraction > 0:
+            raise PydanticCustomError(
+                "fake_quant_start_not_zero",
+                "The candidate is already quantized here: set fake_quant.start_fraction to 0.",
+            )
+        if fake_quant is not None:
+            self.quantized_by = "fake_quant"
+        self.edited = True
+
+    def _accept_student(self) -> None:
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "student_after_quantize", "A student replaces the network: train it before quantizing."
+            )
+        if self.edited:
+            raise PydanticCustomError(
+                "student_discards_edits",
+                "A student replaces the network and discards the passes before it: make it the first pass.",
+            )
+
+
+class Recipe(Spec):
+    """An ordered tuple of passes; an empty one is the baseline."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of the variant in tables: letters, digits, dot, dash, underscore.",
+    )
+    passes: tuple[AnyPass, ...] = Field((), max_length=16, description="What is done to the model, in this order.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice the recipe makes.")
+
+    @model_validator(mode="after")
+    def _order(self) -> "Recipe":
+        state = _OrderState()
+        for spec in self.passes:
+            if isinstance(spec, StructuredPrune):
+                state.accept_prune()
+            elif isinstance(spec, Quantize):
+                state.accept_quantize()
+            else:
+                state.accept_train(spec)
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """True if a pass needs labelled data and a torch model."""
+        return any(isinstance(spec, Train) for spec in self.passes)
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """Return the sha256 of what the recipe does: passes and seed in canonical JSON, without the name.
+
+    Defaults are part of it, so a changed default is a changed recipe; two names for the same work share one hash.
+    """
+    document = recipe.model_dump(mode="json", exclude={"name"})
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def parse_recipe(document: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a JSON document, or raise RecipeInvalid with the code of the first broken rule."""
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise recipe_error(error) from error
+
+
+def recipe_error(error: ValidationError) -> RecipeInvalid:
+    """Return pydantic's findings as one coded error; ``detail.errors`` lists every field with its own code."""
+    findings = [
+        {"path": ".".join(str(part) for part in item["loc"]), "code": item["type"], "message": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    first = findings[0]
+    code = first["code"] if first["code"] in RULE_CODES else RecipeInvalid.default_code
+    where = f" (at {first['path']})" if first["path"] else ""
+    return RecipeInvalid(f"{first['message']}{where}", code=code, detail={"errors": findings})
+
+
+RULE_CODES = frozenset(
+    {
+        "budget_ambiguous",
+        "distill_without_teacher",
+        "duplicate_ingredient",
+        "fake_quant_start_not_zero",
+        "prune_after_quantize",
+        "quantize_after_fake_quant",
+        "quantize_twice",
+        "schedule_empty",
+        "student_after_quantize",
+        "student_ambiguous",
+        "student_discards_edits",
+        "student_incomplete",
+        "student_not_smaller",
+        "train_after_quantize",
+    }
+)
+"""Codes of the rules; any other finding (unknown field, value out of range) is ``recipe_invalid``."""

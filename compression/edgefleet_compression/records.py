@@ -1,0 +1,60 @@
+"""What a pass leaves behind about itself: cost, what changed, what it skipped and why. Torch-free."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgefleet_compression.passes.specs import AnyPass
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cost(_Record):
+    """What a pass used."""
+
+    wall_s: float | None = Field(None, ge=0, description="Wall time in seconds; null in a saved candidate.")
+    steps: int = Field(0, ge=0, description="Optimizer steps.")
+    samples: int = Field(0, ge=0, description="Training or calibration samples seen, repeats included.")
+
+
+class Stats(_Record):
+    """Counts of one network."""
+
+    n_parameters: int = Field(ge=0, description="Trainable numbers: weights, biases, BatchNorm scales and shifts.")
+    macs: int | None = Field(
+        None, ge=0, description="Multiply-accumulates of one sample in convolutions and matrix products; null: unknown."
+    )
+    sparsity: float = Field(ge=0, le=1, description="Share of zeros among the weights of convolutions and linears.")
+
+
+class LayerChange(_Record):
+    """Channels of one layer before and after a structural pass."""
+
+    layer: str
+    n_in: tuple[int, int] = Field(description="Input channels before, after.")
+    n_out: tuple[int, int] = Field(description="Output channels before, after.")
+
+
+class Skip(_Record):
+    """A layer that a pass left alone, with the reason."""
+
+    layer: str
+    reason: str
+
+
+class StepRecord(_Record):
+    """One pass as it was carried out."""
+
+    spec: AnyPass
+    seed: int
+    cost: Cost
+    before: Stats
+    after: Stats
+    changes: tuple[LayerChange, ...] = ()
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = Field((), description="Stable notes, for example calibration_random.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Figures of the pass on the validation split.")
+
+    def without_wall_time(self) -> "StepRecord":
+        """Return the record as it is saved: the same seed gives the same file, so wall time stays out of it."""
+        return self.model_copy(update={"cost": self.cost.model_copy(update={"wall_s": None})})

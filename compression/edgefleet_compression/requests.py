@@ -1,0 +1,59 @@
+"""Requests that the compression step takes. Torch-free."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RequestT = TypeVar("RequestT", bound="StepRequest")
+
+
+class StepRequest(BaseModel):
+    """A frozen request; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainModelRequest(StepRequest):
+    """Train a registered architecture from scratch on a data set."""
+
+    task: Literal["train_model"]
+    architecture: str = Field("resnet", description="Registered architecture.")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its arguments; channels and classes follow the data where they are not given.",
+    )
+    data: dict[str, Any] = Field(description="Data set specification.")
+    seed: int = Field(ge=0, lt=2**31)
+    epochs: int = Field(20, ge=1, le=10_000)
+    output_dir: Path
+    threads: int = Field(1, ge=1, le=256)
+
+
+class PrepareDataRequest(StepRequest):
+    """Check a data set and write the evaluation set for devices."""
+
+    task: Literal["prepare_data"]
+    data: dict[str, Any] | None = None
+    model: Path | None = None
+    seed: int = Field(ge=0, lt=2**31)
+    output_dir: Path
+
+
+class CompressRequest(StepRequest):
+    """Carry out a recipe on a model file."""
+
+    task: Literal["compress"]
+    model: Path
+    recipe: dict[str, Any]
+    data: dict[str, Any] | None = None
+    seed: int | None = Field(None, ge=0, lt=2**31, description="Takes the place of the recipe's own seed where given.")
+    threads: int = Field(1, ge=1, le=256)
+    output_dir: Path
+
+
+class InspectRequest(StepRequest):
+    """Look at a model file."""
+
+    task: Literal["inspect"]
+    model: Path

@@ -1,0 +1,111 @@
+"""The structure document of a torch candidate: all that is needed to rebuild its network around its weights. Torch-free.
+
+It stands as JSON in the safetensors metadata under ``edgefleet.structure``.
+"""
+
+import json
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.models.specs import parse_arguments
+from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
+from edgefleet_compression.records import StepRecord
+
+STRUCTURE_KEY: Final = "edgefleet.structure"
+STRUCTURE_VERSION: Final = 1
+MAX_STRUCTURE_BYTES: Final = 4 * 1024 * 1024
+
+LayerName = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$"))
+]
+Count = Annotated[int, Field(ge=1, le=65536)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LayerShape(_Part):
+    """Channels of one layer."""
+
+    kind: Literal["conv2d", "linear", "batchnorm2d"]
+    n_in: Count
+    n_out: Count
+    groups: Count = 1
+
+
+class InputSpec(_Part):
+    """The network's input, without the batch."""
+
+    name: str = Field("input", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)
+    shape: tuple[Count, ...] = Field(min_length=1, max_length=5, description="[C, H, W] of an image.")
+    dtype: Literal["float32"] = "float32"
+
+
+class TaskSpec(_Part):
+    """What the network's output means."""
+
+    kind: Literal["classification"] = "classification"
+    n_classes: Count
+
+
+class QuantizationPlan(_Part):
+    """Which fake-quantization is attached; the scales themselves are tensors of the file."""
+
+    version: Literal[1] = 1
+    method: Literal["post_training", "quantization_aware"]
+    weights: WeightFormat
+    activations: ActivationFormat
+    points: tuple[str, ...] = Field(description="Names of the activation fake-quant modules, in graph order.")
+
+
+class Structure(_Part):
+    """Architecture, channel counts, quantization and history of a torch candidate."""
+
+    version: Literal[1] = 1
+    architecture: str = Field(max_length=64)
+    arguments: dict[str, Any]
+    layers: dict[LayerName, LayerShape] = Field(
+        default_factory=dict, description="Channel counts that replace the architecture's own; empty: as instantiated."
+    )
+    quantization: QuantizationPlan | None = None
+    masked: tuple[LayerName, ...] = Field((), description="Layers whose zero weights stay zero in later training.")
+    input: InputSpec
+    task: TaskSpec
+    history: tuple[StepRecord, ...] = ()
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> "Structure":
+        declared = self.arguments.get("n_classes", self.task.n_classes)
+        if declared != self.task.n_classes:
+            raise PydanticCustomError("classes_mismatch", "arguments.n_classes and task.n_classes differ.")
+        return self
+
+
+def parse_structure(text: str) -> Structure:
+    """Return the structure of its JSON, or raise ModelFileInvalid (``structure_invalid``, ``architecture_*``)."""
+    if len(text) > MAX_STRUCTURE_BYTES:
+        raise ModelFileInvalid(
+            f"The structure document is longer than {MAX_STRUCTURE_BYTES} bytes.", code="structure_invalid"
+        )
+    try:
+        structure = Structure.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise ModelFileInvalid(
+            f"The structure document ({STRUCTURE_KEY}) is not valid at {where}: {first['msg']}.",
+            code="structure_invalid",
+        ) from error
+    parse_arguments(structure.architecture, structure.arguments)
+    return structure
+
+
+def format_structure(structure: Structure) -> str:
+    """Return the structure as canonical JSON: the same structure gives the same bytes."""
+    saved = structure.model_copy(update={"history": tuple(record.without_wall_time() for record in structure.history)})
+    return json.dumps(saved.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

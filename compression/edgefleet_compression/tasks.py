@@ -1,0 +1,97 @@
+"""The tasks of the compression step that need torch."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+
+from edgefleet_compression.candidate import Candidate, TorchCandidate, file_name, load_candidate, save_candidate
+from edgefleet_compression.child import Emit
+from edgefleet_compression.context import Context
+from edgefleet_compression.data.dataset import DataSet, require_labels
+from edgefleet_compression.data.registry import load_data
+from edgefleet_compression.evaluate import evaluate
+from edgefleet_compression.layers import read_layers
+from edgefleet_compression.models.registry import build_model
+from edgefleet_compression.models.specs import parse_arguments
+from edgefleet_compression.onnx_stats import count_onnx_stats
+from edgefleet_compression.passes.application import apply, pass_seed, run_recipe
+from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
+from edgefleet_compression.recipe import parse_recipe
+from edgefleet_compression.records import Stats
+from edgefleet_compression.requests import CompressRequest, TrainModelRequest
+from edgefleet_compression.stats import count_parameters, count_stats
+from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
+
+BASELINE_OPTIMIZER: Final = Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4)
+BASELINE_SCHEDULE: Final = LearningRateSchedule(name="cosine", warmup_fraction=0.1)
+
+
+def train_model(request: TrainModelRequest, emit: Emit) -> dict[str, Any]:
+    """Train a new network; the test split is looked at once, after the choice on validation."""
+    set_deterministic(request.threads)
+    data = require_labels(load_data(request.data, seed=request.seed), "train_model")
+    untrained = new_candidate(request.architecture, request.arguments, data, seed=request.seed)
+    spec = Train(budget=Budget(epochs=request.epochs), optimizer=BASELINE_OPTIMIZER, lr_schedule=BASELINE_SCHEDULE)
+    trained = apply(spec, untrained, Context(data, pass_seed(request.seed, 0), None, emit))
+    assert isinstance(trained, TorchCandidate)
+    save_candidate(trained, request.output_dir / file_name(trained))
+    return {
+        "candidate": file_name(trained),
+        "accuracy_validation": evaluate(trained.model, data.validation).accuracy,
+        "accuracy_test": evaluate(trained.model, data.test).accuracy,
+        "n_parameters": count_parameters(trained.model),
+    }
+
+
+def new_candidate(architecture: str, arguments: Mapping[str, Any], data: DataSet, *, seed: int) -> TorchCandidate:
+    """Return an untrained network that fits the data set; its weights depend on the seed alone."""
+    shape = tuple(int(length) for length in data.train.x.shape[1:])
+    n_classes = data.n_classes or 1
+    checked = parse_arguments(architecture, {"in_channels": shape[0], "n_classes": n_classes, **arguments})
+    document = checked.model_dump(mode="json")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(architecture, document)
+    structure = Structure(
+        architecture=architecture,
+        arguments=document,
+        layers=read_layers(model),
+        input=InputSpec(shape=shape),
+        task=TaskSpec(n_classes=checked.n_classes),
+    )
+    return TorchCandidate(model.eval(), structure)
+
+
+def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
+    """Carry out the recipe, save the candidate, return its records and counts."""
+    started = time.perf_counter()
+    set_deterministic(request.threads)
+    recipe = parse_recipe(request.recipe)
+    seed = recipe.seed if request.seed is None else request.seed
+    emit(0.0, "loading the model")
+    candidate = load_candidate(request.model)
+    data = load_data(request.data, seed=seed)
+    outcome = run_recipe(recipe, candidate, data=data, seed=seed, emit=emit)
+    name = file_name(outcome.candidate)
+    save_candidate(outcome.candidate, request.output_dir / name)
+    return {
+        "candidate": name,
+        "records": [record.model_dump(mode="json") for record in outcome.records],
+        "stats": _stats(outcome.candidate).model_dump(mode="json"),
+        "cost_s": time.perf_counter() - started,
+        "notes": list(outcome.notes),
+    }
+
+
+def set_deterministic(threads: int) -> None:
+    """Fix the number of threads (it decides the order of sums) and refuse kernels that are not repeatable."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def _stats(candidate: Candidate) -> Stats:
+    if isinstance(candidate, TorchCandidate):
+        return count_stats(candidate.model, candidate.structure.input.shape)
+    return count_onnx_stats(candidate.model)

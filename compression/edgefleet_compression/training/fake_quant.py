@@ -1,0 +1,48 @@
+"""Ingredient: quantization-aware training with folded BatchNorm (Jacob et al. 2018, arXiv:1712.05877, section 3.2)."""
+
+from torch import Tensor, fx
+
+from edgefleet_compression.passes.specs import FakeQuant
+from edgefleet_compression.quantization.calibration import calibrate_, follow_ranges_, reestimate_batchnorm_
+from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
+from edgefleet_compression.quantization.modules import refresh_weight_scales_
+from edgefleet_compression.records import Skip
+from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+
+
+class FakeQuantIngredient(TrainingIngredient):
+    """Trains in float up to the start, then folds BatchNorm with re-estimated statistics and trains through rounding.
+
+    On a candidate that is quantized already it goes on with that candidate's scales, from the first step.
+    """
+
+    def __init__(self, spec: FakeQuant, *, train_samples: Tensor, calibration_samples: Tensor) -> None:
+        self.spec = spec
+        self.skipped: tuple[Skip, ...] = ()
+        self._train_samples = train_samples
+        self._calibration_samples = calibration_samples
+        self._is_attached = False
+
+    def before_step(self, run: Run) -> None:
+        """Attach fake-quant at the first step at or past the start."""
+        if self._is_attached or run.state.fraction < self.spec.start_fraction:
+            return
+        if not list_points(run.model):
+            run.replace_model(self._quantized(run))
+        follow_ranges_(run.model)
+        self._is_attached = True
+
+    def before_evaluation(self, run: Run) -> None:
+        """Let the weight scales follow the last step."""
+        refresh_weight_scales_(run.model)
+
+    def is_final(self, run: Run) -> bool:
+        """Return True once fake-quant is attached."""
+        return self._is_attached
+
+    def _quantized(self, run: Run) -> fx.GraphModule:
+        reestimate_batchnorm_(run.model, self._train_samples)
+        graph_module = fold_batchnorm(run.model)
+        self.skipped = insert_fake_quant_(graph_module, self.spec.activations)
+        calibrate_(graph_module, self._calibration_samples)
+        return graph_module

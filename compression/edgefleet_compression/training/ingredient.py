@@ -1,0 +1,56 @@
+"""What hooks into the training loop."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from edgefleet_compression.passes.specs import Optimizer
+from edgefleet_compression.schedules import TrainingState
+from edgefleet_compression.training.optimizers import make_optimizer
+
+
+@dataclass
+class Run:
+    """The moving state of one training; ingredients read it and may replace the network."""
+
+    model: nn.Module
+    optimizer_spec: Optimizer
+    n_steps: int
+    step: int = 0
+    validation_accuracy: list[float] = field(default_factory=list)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = make_optimizer(self.model, self.optimizer_spec)
+
+    @property
+    def state(self) -> TrainingState:
+        """The moment, for schedules."""
+        return TrainingState(self.step, self.n_steps, tuple(self.validation_accuracy))
+
+    def replace_model(self, model: nn.Module) -> None:
+        """Go on with another network: its parameters get a fresh optimizer."""
+        self.model = model
+        self.optimizer = make_optimizer(model, self.optimizer_spec)
+
+
+class TrainingIngredient:
+    """Hooks, in the order in which the loop calls them; each does nothing unless overridden."""
+
+    def before_step(self, run: Run) -> None:
+        """Prepare the network for the step (masks, folding)."""
+
+    def mix_loss(self, loss: Tensor, logits: Tensor, indices: Tensor) -> Tensor:
+        """Return the loss to minimise, given the labels' loss. indices: of the batch in the training split."""
+        return loss
+
+    def after_step(self, run: Run) -> None:
+        """Restore what the optimizer must not change (zeros)."""
+
+    def before_evaluation(self, run: Run) -> None:
+        """Bring the network into the form in which it would be saved."""
+
+    def is_final(self, run: Run) -> bool:
+        """Return True once the network has its final form; only such epochs may be chosen as the best."""
+        return True
