@@ -3,7 +3,7 @@
 import logging
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +73,7 @@ def demo(
 
 
 def _settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
-    given = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
+    given: dict[str, Any] = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
     return Settings(**{key: value for key, value in given.items() if value is not None})
 
 

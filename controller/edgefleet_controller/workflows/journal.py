@@ -7,25 +7,16 @@ from typing import Any
 from edgefleet_agent.wire.report import BlobRef
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.clock import Clock
-from edgefleet_controller.db.database import Database
+from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Artifact, Compression, Job
+from edgefleet_controller.jobs.events import mark_changed, record_event
+from edgefleet_controller.jobs.progress import share_done
 from edgefleet_controller.workflows import repository
 from edgefleet_controller.workflows.repository import JOB_ENDED, JOB_STOPPING, VARIANT_ENDED, VariantWork
 
 JsonObject = dict[str, Any]
 
 MEDIA_TYPES: Mapping[str, str] = {"safetensors": "application/x-safetensors", "onnx": "application/x-onnx"}
-VARIANT_SHARE: Mapping[str, float] = {
-    "queued": 0.0,
-    "compressing": 0.05,
-    "compiling": 0.5,
-    "dispatched": 0.6,
-    "completed": 1.0,
-    "failed": 1.0,
-    "cancelled": 1.0,
-}
-"""How far a variant is on its way, for the progress of its job."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +34,8 @@ class StartedJob:
 class Journal:
     """Moves jobs and variants through their states, one transaction a call."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     def start_job(self, job_id: str) -> StartedJob | None:
         """Mark the job as running; None when it was stopped or has ended."""
@@ -54,9 +44,9 @@ class Journal:
             if job.state in JOB_STOPPING or job.state in JOB_ENDED:
                 return None
             if job.state == "queued":
-                job.state, job.started_at = "running", self._clock.now()
-                self._log(session, job_id, "started", "the job runs")
-                self._touch(session, job, "prepares the data")
+                job.state, job.started_at = "running", now_of(session)
+                record_event(session, job_id, "started", "the job runs")
+                _touch(session, job, "prepares the data")
             model = repository.find_model(session, job.model_id)
             return StartedJob(
                 variant_ids=tuple(variant.id for variant in repository.variants_of(session, job_id)),
@@ -73,11 +63,17 @@ class Journal:
             job = repository.locked_job(session, job_id)
             if evaluation is not None:
                 repository.add_blob(
-                    session, evaluation.sha256, evaluation.size_bytes, "application/x-npz", self._clock.now()
+                    session, evaluation.sha256, evaluation.size_bytes, "application/x-npz", now_of(session)
                 )
                 job.evaluation_sha256 = evaluation.sha256
             job.prepared = result | {"evaluation": evaluation.model_dump(mode="json") if evaluation else None}
-            self._log(session, job_id, "data_prepared", f"{result.get('n_evaluation') or 0} evaluation samples", result)
+            record_event(
+                session,
+                job_id,
+                "data_prepared",
+                f"{result.get('n_evaluation') or 0} evaluation samples",
+                prepared=result,
+            )
 
     def fail_job(self, job_id: str, error: JsonObject) -> None:
         """End the job and all its variants with the error that stopped it."""
@@ -88,8 +84,8 @@ class Journal:
                     variant.state, variant.error = "failed", error
             if job.state not in JOB_ENDED:
                 job.error = error
-                self._log(session, job_id, "failed", error["message"], error)
-                self._close(session, job, "failed")
+                record_event(session, job_id, "failed", error["message"], error=error)
+                _close(session, job, "failed")
 
     def enter(self, variant_id: str, state: str) -> VariantWork | None:
         """Move the variant into a step; None when there is nothing to do for it any more."""
@@ -97,16 +93,8 @@ class Journal:
             work = repository.load_variant_work(session, variant_id)
             if work.is_stopped:
                 return None
-            self.set_state(session, work, state, f"{work.name}: {state}")
+            set_state(session, work, state, f"{work.name}: {state}")
             return work
-
-    def set_state(self, session: Session, work: VariantWork, state: str, message: str) -> None:
-        """Move the variant and tell the job's followers."""
-        variant = repository.find_variant(session, work.variant_id)
-        if variant.state != state:
-            variant.state = state
-            self._log(session, work.job_id, state, message, variant_id=work.variant_id)
-        self._touch(session, repository.locked_job(session, work.job_id), message)
 
     def fail_variant(self, work: VariantWork, state: str, error: JsonObject) -> None:
         """End one variant; the others go on."""
@@ -116,8 +104,8 @@ class Journal:
                 return
             variant.state, variant.error = "failed", error | {"during": state}
             message = f"{work.name}: {error['code']}: {error['message']}"
-            self._log(session, work.job_id, "variant_failed", message, error, variant_id=work.variant_id)
-            self._touch(session, repository.locked_job(session, work.job_id), message)
+            record_event(session, work.job_id, "variant_failed", message, variant_id=work.variant_id, error=error)
+            _touch(session, repository.locked_job(session, work.job_id), message)
 
     def reuse_compression(self, work: VariantWork, key_sha256: str) -> bool:
         """Take a cached candidate; False when there is none."""
@@ -128,22 +116,22 @@ class Journal:
             variant = repository.find_variant(session, work.variant_id)
             variant.compression_key, variant.compression_cached = key_sha256, True
             message = f"{work.name}: reuses a cached compression ({row.cost_s:.1f} s saved)"
-            self._log(session, work.job_id, "compression_cached", message, variant_id=work.variant_id)
-            self._touch(session, repository.locked_job(session, work.job_id), message)
+            record_event(session, work.job_id, "compression_cached", message, variant_id=work.variant_id)
+            _touch(session, repository.locked_job(session, work.job_id), message)
             return True
 
     def store_compression(self, work: VariantWork, row: Compression, blob: BlobRef) -> None:
         """Keep a new candidate; a repeated step or ``no_cache`` replaces the row by the newest result."""
         with self._database.writing() as session:
             media_type = MEDIA_TYPES[_extension(str(row.result["candidate"]))]
-            repository.add_blob(session, blob.sha256, blob.size_bytes, media_type, self._clock.now())
+            repository.add_blob(session, blob.sha256, blob.size_bytes, media_type, now_of(session))
             session.merge(row)
             session.flush()
             variant = repository.find_variant(session, work.variant_id)
             variant.compression_key, variant.compression_cached = row.key_sha256, False
             message = f"{work.name}: compressed in {row.cost_s:.1f} s"
             detail = {"stats": row.result.get("stats"), "notes": row.result.get("notes")}
-            self._log(session, work.job_id, "compressed", message, detail, variant_id=work.variant_id)
+            record_event(session, work.job_id, "compressed", message, variant_id=work.variant_id, **detail)
 
     def candidate_of(self, work: VariantWork) -> tuple[str, str]:
         """Hash and file name of the variant's candidate."""
@@ -165,13 +153,13 @@ class Journal:
     def store_artifact(self, work: VariantWork, row: Artifact, blob: BlobRef) -> None:
         """Keep a new artifact."""
         with self._database.writing() as session:
-            repository.add_blob(session, blob.sha256, blob.size_bytes, MEDIA_TYPES["onnx"], self._clock.now())
+            repository.add_blob(session, blob.sha256, blob.size_bytes, MEDIA_TYPES["onnx"], now_of(session))
             session.merge(row)
             session.flush()
             repository.find_variant(session, work.variant_id).artifact_key = row.key_sha256
             message = f"{work.name}: compiled for {row.target}, {blob.size_bytes:,} bytes"
             detail = {"parity": row.manifest.get("parity"), "notes": row.manifest.get("notes")}
-            self._log(session, work.job_id, "compiled", message, detail, variant_id=work.variant_id)
+            record_event(session, work.job_id, "compiled", message, variant_id=work.variant_id, **detail)
 
     def finish_job(self, job_id: str) -> str:
         """Close the job: ``failed`` when every variant failed, else ``completed``. Returns its state."""
@@ -183,10 +171,12 @@ class Journal:
             failed = [variant for variant in variants if variant.state == "failed"]
             if variants and len(failed) == len(variants):
                 job.error = failed[0].error
-                self._close(session, job, "failed")
+                _close(session, job, "failed")
             else:
-                self._close(session, job, "completed")
-            self._log(session, job_id, job.state, f"{len(variants) - len(failed)} of {len(variants)} variants measured")
+                _close(session, job, "completed")
+            record_event(
+                session, job_id, job.state, f"{len(variants) - len(failed)} of {len(variants)} variants measured"
+            )
             return job.state
 
     def say(self, job_id: str, message: str) -> None:
@@ -194,33 +184,29 @@ class Journal:
         with self._database.writing() as session:
             job = repository.locked_job(session, job_id)
             if job.state == "running":
-                self._touch(session, job, message)
+                _touch(session, job, message)
 
-    def _close(self, session: Session, job: Job, state: str) -> None:
-        job.state, job.finished_at = state, self._clock.now()
-        self._touch(session, job, state)
 
-    def _touch(self, session: Session, job: Job, message: str) -> None:
-        session.flush()
-        shares = [VARIANT_SHARE[variant.state] for variant in repository.variants_of(session, job.id)]
-        done = sum(shares) / len(shares) if shares else 0.0
-        job.progress = 1.0 if job.state in JOB_ENDED else max(job.progress, done)
-        job.message = message
-        job.version += 1
+def set_state(session: Session, work: VariantWork, state: str, message: str) -> None:
+    """Move the variant and tell the job's followers."""
+    variant = repository.find_variant(session, work.variant_id)
+    if variant.state != state:
+        variant.state = state
+        record_event(session, work.job_id, state, message, variant_id=work.variant_id)
+    _touch(session, repository.locked_job(session, work.job_id), message)
 
-    def _log(
-        self,
-        session: Session,
-        job_id: str,
-        kind: str,
-        message: str,
-        detail: JsonObject | None = None,
-        *,
-        variant_id: str | None = None,
-    ) -> None:
-        repository.add_event(
-            session, job_id, kind, message, self._clock.now(), variant_id=variant_id, detail=detail or {}
-        )
+
+def _close(session: Session, job: Job, state: str) -> None:
+    job.state, job.finished_at, job.progress, job.message = state, now_of(session), 1.0, state
+
+
+def _touch(session: Session, job: Job, message: str) -> None:
+    """Show the message and how far the job is to those who follow it."""
+    session.flush()
+    if job.state not in JOB_ENDED:
+        states = [variant.state for variant in repository.variants_of(session, job.id)]
+        job.progress, job.message = max(job.progress, share_done(states)), message
+    mark_changed(session, job.id)
 
 
 def _extension(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, JobEvent, Model, Run, Variant
+from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Run, Variant
 
 JsonObject = dict[str, Any]
 
@@ -108,15 +108,6 @@ def add_blob(session: Session, sha256: str, size_bytes: int, media_type: str, no
     if session.get(Blob, sha256) is None:
         session.add(Blob(sha256=sha256, size_bytes=size_bytes, media_type=media_type, created_at=now))
         session.flush()
-
-
-def add_event(
-    session: Session, job_id: str, kind: str, message: str, now: datetime, *, variant_id: str | None, detail: JsonObject
-) -> None:
-    """Append to the job's log."""
-    session.add(
-        JobEvent(job_id=job_id, variant_id=variant_id, kind=kind, message=message, detail=detail, created_at=now)
-    )
 
 
 def count_unfinished_runs(session: Session, job_id: str) -> int:

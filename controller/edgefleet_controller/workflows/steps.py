@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from edgefleet_agent.wire.messages import MeasureSettings
-from edgefleet_agent.wire.report import BlobRef
-from edgefleet_deploy.targets import find_target
+from edgefleet_deploy.targets import get_target
 
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
@@ -20,7 +20,7 @@ from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.workflows import repository
 from edgefleet_controller.workflows.compute import HostCompute, named_link, result_file
-from edgefleet_controller.workflows.journal import Journal
+from edgefleet_controller.workflows.journal import Journal, set_state
 from edgefleet_controller.workflows.repository import VariantWork
 
 JsonObject = dict[str, Any]
@@ -42,7 +42,7 @@ class HostSteps:
         self._clock = clock
         self._compute = compute
         self._threads = threads
-        self._journal = Journal(database, clock)
+        self._journal = Journal(database)
 
     async def begin(self, job_id: str) -> list[str]:
         """Mark the job as running, prepare its evaluation set once, return its variants."""
@@ -136,10 +136,10 @@ class HostSteps:
         if variant.artifact_key is not None:
             return
         candidate_sha256, candidate_name = await asyncio.to_thread(self._journal.candidate_of, variant)
-        target = find_target(variant.target)
+        target = get_target(variant.target)
         key = {
             "candidate_sha256": candidate_sha256,
-            "target": target.as_json(),
+            "target": asdict(target),
             "data_sha256": variant.data_sha256,
             "seed": variant.seed,
             "tools": {name: version(name) for name in COMPILE_TOOLS},
@@ -191,7 +191,7 @@ class HostSteps:
             assert artifact is not None
             job = repository.locked_job(session, variant.job_id)
             order = {
-                "runtime": find_target(variant.target).runtime,
+                "runtime": get_target(variant.target).runtime,
                 "artifact": {"sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
                 "artifact_name": artifact.manifest["file_name"],
                 "manifest": artifact.manifest,
@@ -200,7 +200,7 @@ class HostSteps:
             }
             for device_id in job.request["device_ids"]:
                 runs.enqueue_run(session, variant.job_id, variant_id, device_id, order)
-            self._journal.set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
+            set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
         return True
 
     async def count_unfinished_runs(self, job_id: str) -> int:
@@ -236,8 +236,3 @@ class HostSteps:
 def canonical_sha256(value: object) -> str:
     """SHA-256 of the value's canonical JSON; the key of a cache."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def blob_json(blob: BlobRef | None) -> JsonObject | None:
-    """A blob reference as it is stored with the job."""
-    return blob.model_dump(mode="json") if blob else None
