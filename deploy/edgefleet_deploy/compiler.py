@@ -1,0 +1,87 @@
+"""What every compiler is: one Protocol, and the values that go in and come out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from edgefleet_deploy.errors import TargetInvalid
+from edgefleet_deploy.manifest import ParityReport, TensorSpec
+from edgefleet_deploy.targets import Target
+
+if TYPE_CHECKING:  # these load torch
+    from edgefleet_compression.candidate import Candidate, Traits
+    from edgefleet_compression.data.dataset import DataSet
+
+Array = NDArray[Any]
+Progress = Callable[[float, str], None]
+
+
+def no_progress(fraction: float, message: str) -> None:
+    """Drop progress: for library use."""
+
+
+@dataclass(frozen=True)
+class CompileContext:
+    """What a compiler may use besides the candidate. The data set is None where the job has none.
+
+    work_dir: an existing, empty directory for temporary files; the caller removes it.
+    """
+
+    target: Target
+    work_dir: Path
+    data: "DataSet | None"
+    seed: int
+    threads: int
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class CompiledFile:
+    """The file's bytes with everything the manifest states about them."""
+
+    payload: bytes
+    precision: Literal["fp32", "int8"]
+    opset: int
+    ir_version: int
+    min_runtime_version: str | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: ParityReport
+    tool_versions: dict[str, str]
+    float_snr_db: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+class Compiler(Protocol):
+    """Turns candidates into files of one format."""
+
+    runtime: str
+    """The runtime whose targets it serves."""
+
+    def refuse(self, traits: "Traits", target: Target) -> str | None:
+        """Return why no candidate of these traits can be compiled for the target, or None; costs nothing."""
+
+    def compile(self, candidate: "Candidate", context: CompileContext) -> CompiledFile:
+        """Return the file, compared with the candidate; raises DeployError, ParityFailed among them."""
+
+    def open(self, payload: bytes, *, threads: int) -> "LoadedFile":
+        """Return the file, loaded under its runtime on this host."""
+
+
+class LoadedFile(Protocol):
+    """An artifact under its runtime on this host."""
+
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return output name -> (n, ...) for input name -> (n, ...)."""
+
+
+def compiler_for(target: Target) -> Compiler:
+    """Return the compiler of a target's runtime; TargetInvalid ``no_compiler`` where there is none."""
+    if target.runtime == "onnxruntime":
+        from edgefleet_deploy.onnx import OnnxCompiler  # loads torch and onnxruntime
+
+        return OnnxCompiler()
+    raise TargetInvalid(f"no compiler writes files for runtime {target.runtime!r}", code="no_compiler")

@@ -1,0 +1,76 @@
+"""Errors of the compilers; importing this module loads neither torch nor onnx.
+
+Tree (each class is something a caller does differently about):
+
+    DeployError
+    |-- CompileRequestInvalid   the child's request cannot be understood: fix the caller
+    |-- TargetInvalid           unknown target, or one that is older than what is supported: choose another
+    |-- CandidateRefused        this candidate cannot become this target's file: change the model or the target
+    |-- CandidateUnreadable     the candidate file is damaged: produce or upload it again
+    |-- DataUnusable            calibration or evaluation data do not fit the model's inputs: fix the data
+    |-- ParityFailed            the artifact does not compute what the candidate computes: never ship it
+    `-- ArtifactMismatch        a file is not the one its manifest names: fetch it again
+
+Every error has a stable snake_case ``code``, a message that says what was wrong, where, and what to do next, and a
+JSON-safe ``detail``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class DeployError(Exception):
+    """Compilation failed; the code says why."""
+
+    default_code: ClassVar[str] = "compile_failed"
+
+    def __init__(self, message: str, *, code: str | None = None, detail: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+        self.message = message
+        self.detail: dict[str, Any] = dict(detail or {})
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class CompileRequestInvalid(DeployError):
+    """The request line is not a compile request with its fields."""
+
+    default_code = "request_invalid"
+
+
+class TargetInvalid(DeployError):
+    """The target is unknown or asks for more than its compiler can write."""
+
+    default_code = "unknown_target"
+
+
+class CandidateRefused(DeployError):
+    """The candidate cannot become a file of this target; the code says which of its traits is in the way."""
+
+    default_code = "candidate_refused"
+
+
+class CandidateUnreadable(DeployError):
+    """The candidate file is truncated, corrupt or of no known kind."""
+
+    default_code = "candidate_unreadable"
+
+
+class DataUnusable(DeployError):
+    """Calibration or evaluation data do not fit the inputs of the model."""
+
+    default_code = "data_unusable"
+
+
+class ParityFailed(DeployError):
+    """The artifact's outputs differ from the candidate's by more than the stated tolerance."""
+
+    default_code = "parity_failed"
+
+
+class ArtifactMismatch(DeployError):
+    """Size or sha256 of a file is not what its manifest states."""
+
+    default_code = "artifact_hash_mismatch"

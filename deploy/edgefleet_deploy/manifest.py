@@ -1,0 +1,121 @@
+"""The manifest that travels with every artifact. Importing this module loads neither torch nor onnx."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgefleet_deploy.errors import ArtifactMismatch
+
+MANIFEST_VERSION: Literal[1] = 1
+Sha256 = str
+_CHUNK_BYTES = 1 << 20
+
+
+class TensorSpec(BaseModel):
+    """One input or output of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(description="Name a runner feeds or fetches.")
+    shape: tuple[int | str, ...] = Field(description="Dimensions; N stands for the batch where it is free.")
+    dtype: str = Field(description="Element type as numpy names it, such as float32.")
+
+
+class OutputParity(BaseModel):
+    """How far one output of the artifact is from the reference's, over all samples compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    name: str = Field(description="Name of the output.")
+    output_range: float = Field(ge=0, description="Largest minus smallest reference value, in the output's own unit.")
+    max_abs_diff: float = Field(ge=0, description="Largest absolute difference, in the output's own unit.")
+    max_diff_ratio: float = Field(ge=0, description="max_abs_diff over output_range.")
+    max_diff_steps: float = Field(ge=0, description="max_abs_diff in 1/255 of output_range: steps of an 8-bit output.")
+    snr_db: float | None = Field(description="Reference power over difference power in dB; null when they are equal.")
+    top1_agreement: float | None = Field(
+        description="Share of samples with the same largest entry; null unless (n, k)."
+    )
+    top1_agreement_clear: float | None = Field(
+        description="The same over samples whose two largest reference entries are more than four steps apart."
+    )
+    n_clear: int = Field(ge=0, description="Number of such samples.")
+
+
+class ParityTolerance(BaseModel):
+    """What every output had to keep; null bounds were not applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_diff_ratio: float | None = Field(description="Bound of max_diff_ratio.")
+    max_diff_steps: float | None = Field(description="Bound of max_diff_steps.")
+    min_snr_db: float | None = Field(description="Bound of snr_db, dB.")
+    min_top1_agreement_clear: float | None = Field(description="Bound of top1_agreement_clear.")
+
+
+class ParityReport(BaseModel):
+    """The artifact's outputs, run under its runtime on the host, against those of what it was compiled from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reference: str = Field(description="What the artifact was compared with, such as torch or the original ONNX file.")
+    samples: Literal["validation", "train", "random"] = Field(description="Where the samples come from.")
+    n_samples: int = Field(ge=1, description="Number of samples compared.")
+    outputs: tuple[OutputParity, ...] = Field(description="Figures per output.")
+    tolerance: ParityTolerance = Field(description="The bounds that held.")
+
+
+class ArtifactManifest(BaseModel):
+    """What an artifact is, what made it, and how it was checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: Literal[1] = Field(default=MANIFEST_VERSION, description="Version of this document.")
+    sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the file, lower-case hexadecimal.")
+    size_bytes: int = Field(gt=0, description="Size of the file that ships, bytes.")
+    file_name: str = Field(description="File name with the extension a runner expects.")
+    format: str = Field(description="File format, such as onnx.")
+    target: str = Field(description="Target it was compiled for.")
+    runtime: str = Field(description="Runtime that loads it.")
+    min_runtime_version: str | None = Field(description="Oldest version of the runtime known to load it.")
+    precision: Literal["fp32", "int8"] = Field(description="Number format of the weights and activations.")
+    opset: int = Field(ge=0, description="Version of the standard ONNX operators; 0 for other formats.")
+    ir_version: int = Field(ge=0, description="Version of the ONNX file format; 0 for other formats.")
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Inputs in order.")
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Outputs in order.")
+    recipe_sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the recipe.")
+    candidate_sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the candidate file.")
+    tool_versions: dict[str, str] = Field(description="Versions of what compiled it.")
+    parity: ParityReport = Field(description="Comparison with what it was compiled from.")
+    float_snr_db: float | None = Field(
+        default=None,
+        description="int8 file of an ONNX model: signal-to-noise ratio against the float model on the same samples, dB.",
+    )
+    notes: tuple[str, ...] = Field(default=(), description="Stable codes of what a person should know.")
+
+    def canonical_json(self) -> bytes:
+        """Return the manifest as UTF-8 JSON with sorted keys and no spaces: equal manifests give equal bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def canonical_json(document: Any) -> bytes:
+    """Return UTF-8 JSON with sorted keys, no spaces and no NaN."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in lower-case hexadecimal, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verify_file(manifest: ArtifactManifest, path: Path) -> None:
+    """Raise ArtifactMismatch unless the file has the size and the sha256 of the manifest."""
+    size_bytes = path.stat().st_size
+    found = file_sha256(path)
+    if (size_bytes, found) != (manifest.size_bytes, manifest.sha256):
+        raise ArtifactMismatch(
+            f"{path.name} has {size_bytes} bytes and sha256 {found}, its manifest states {manifest.size_bytes} bytes and "
+            f"{manifest.sha256}: fetch the artifact again",
+            detail={"size_bytes": size_bytes, "sha256": found, "expected_sha256": manifest.sha256},
+        )

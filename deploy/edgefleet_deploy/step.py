@@ -1,0 +1,137 @@
+"""The compile step as a child process: ``python -m edgefleet_deploy.step``.
+
+Protocol: edgefleet_compression.child. Task ``compile`` takes {candidate, target, data, evaluation, recipe_sha256, seed,
+threads, output_dir} and answers {artifact, manifest, parity, accuracy_host, notes}; ``artifact`` is a file name in
+output_dir.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgefleet_agent.wire.reasons import Reason
+from edgefleet_compression.child import Emit, run_child
+from edgefleet_compression.errors import CompressionError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgefleet_deploy.accuracy import HostAccuracy, measure_accuracy, read_evaluation, unknown_accuracy
+from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, compiler_for
+from edgefleet_deploy.errors import CompileRequestInvalid, DeployError
+from edgefleet_deploy.manifest import ArtifactManifest, file_sha256
+from edgefleet_deploy.targets import Target, target_from_request
+
+
+class CompileRequest(BaseModel):
+    """One compile request; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    task: str
+    candidate: Path = Field(description="Candidate file, .safetensors or .onnx.")
+    target: dict[str, Any] = Field(description="{name, min_version}.")
+    data: dict[str, Any] | None = Field(default=None, description="Data set for calibration and comparison.")
+    evaluation: Path | None = Field(default=None, description="Evaluation set, npz.")
+    recipe_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the recipe.")
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
+    threads: int = Field(default=1, ge=1, le=256, description="Threads of torch and of the runtime.")
+    output_dir: Path = Field(description="Existing directory for the artifact.")
+
+
+def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+    """Carry out a compile request and return its JSON-safe result; the artifact appears whole or not at all."""
+    wanted = _parse(request)
+    target = target_from_request(wanted.target)
+    compiler = compiler_for(target)
+    with tempfile.TemporaryDirectory(prefix=".compile-", dir=wanted.output_dir) as work_dir:
+        compiled = _compile(wanted, target, compiler, Path(work_dir), emit)
+        emit(0.8, "measuring accuracy on this host")
+        accuracy = _accuracy(compiler, compiled, wanted)
+        _write_atomically(compiled.payload, Path(work_dir), wanted.output_dir / target.file_name)
+    manifest = describe(compiled, wanted.output_dir / target.file_name, wanted, target)
+    return {
+        "artifact": target.file_name,
+        "manifest": manifest.model_dump(mode="json"),
+        "parity": compiled.parity.model_dump(mode="json"),
+        "accuracy_host": accuracy.model_dump(mode="json"),
+        "notes": list(compiled.notes),
+    }
+
+
+def _parse(request: Mapping[str, Any]) -> CompileRequest:
+    try:
+        return CompileRequest.model_validate(request)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "request"
+        raise CompileRequestInvalid(f"compile request: {where}: {first['msg']}", detail={"field": where}) from err
+
+
+def _compile(wanted: CompileRequest, target: Target, compiler: Compiler, work_dir: Path, emit: Emit) -> CompiledFile:
+    # imported here: both load torch, and a request that is refused should not wait for it
+    import torch
+    from edgefleet_compression.candidate import load_candidate
+    from edgefleet_compression.data.registry import load_data
+
+    torch.set_num_threads(wanted.threads)
+    emit(0.01, "loading the candidate")
+    context = CompileContext(
+        target=target,
+        work_dir=work_dir,
+        data=load_data(wanted.data, seed=wanted.seed),
+        seed=wanted.seed,
+        threads=wanted.threads,
+        progress=lambda fraction, message: emit(fraction, message),
+    )
+    return compiler.compile(load_candidate(wanted.candidate), context)
+
+
+def _accuracy(compiler: Compiler, compiled: CompiledFile, wanted: CompileRequest) -> HostAccuracy:
+    if wanted.evaluation is None:
+        return unknown_accuracy(Reason.NO_EVALUATION_DATA)
+    inputs, labels = read_evaluation(wanted.evaluation)
+    loaded = compiler.open(compiled.payload, threads=wanted.threads)
+    return measure_accuracy(loaded, compiled.inputs, inputs, labels)
+
+
+def _write_atomically(payload: bytes, work_dir: Path, path: Path) -> None:
+    partial = work_dir / path.name
+    with partial.open("wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def describe(compiled: CompiledFile, path: Path, wanted: CompileRequest, target: Target) -> ArtifactManifest:
+    """Return the manifest of the file as it lies on disk."""
+    return ArtifactManifest(
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        file_name=target.file_name,
+        format=target.file_format,
+        target=target.name,
+        runtime=target.runtime,
+        min_runtime_version=compiled.min_runtime_version,
+        precision=compiled.precision,
+        opset=compiled.opset,
+        ir_version=compiled.ir_version,
+        inputs=compiled.inputs,
+        outputs=compiled.outputs,
+        recipe_sha256=wanted.recipe_sha256,
+        candidate_sha256=file_sha256(wanted.candidate),
+        tool_versions=compiled.tool_versions,
+        parity=compiled.parity,
+        float_snr_db=compiled.float_snr_db,
+        notes=compiled.notes,
+    )
+
+
+def main() -> int:
+    """Serve the one request on stdin; return the exit status."""
+    return run_child({"compile": compile_task}, error_roots=(DeployError, CompressionError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

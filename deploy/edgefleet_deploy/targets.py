@@ -1,0 +1,116 @@
+"""Targets: what a compiled file is for. Importing this module loads neither torch nor onnx."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from edgefleet_deploy.errors import TargetInvalid
+
+
+@dataclass(frozen=True)
+class Target:
+    """One runtime and the oldest version of it that must be able to load the file.
+
+    opset and ir_version: what a file is written with (0 for formats that have none). activation_type and weight_type:
+    the integers of an int8 file, chosen because the runtime is fast with them. extension: with its dot.
+    """
+
+    name: str
+    runtime: str
+    file_format: str
+    min_version: str
+    opset: int
+    ir_version: int
+    activation_type: str
+    weight_type: str
+    extension: str
+
+    def __post_init__(self) -> None:
+        """Refuse a value that no compiler could act on."""
+        parse_version(self.min_version)
+        if not self.extension.startswith("."):
+            raise TargetInvalid(
+                "target {!r}: extension {!r} must begin with a dot".format(self.name, self.extension),
+                code="target_invalid",
+            )
+
+    @property
+    def file_name(self) -> str:
+        """Name of the artifact file; the extension tells a runner the format."""
+        return f"model{self.extension}"
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return ``1.10`` as (1, 10), so that versions compare as numbers and 1.9 is older than 1.10."""
+    try:
+        return tuple(int(part) for part in text.split("."))
+    except ValueError as err:
+        raise TargetInvalid(
+            f"version {text!r} is not a dotted row of numbers such as 1.10", code="target_invalid"
+        ) from err
+
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            # opset 13 is the first with per-channel DequantizeLinear (ONNX operator changelog) and IR 7 the version that
+            # belongs to it; onnxruntime 1.10, the newest for the Python 3.6 of JetPack 4.6, loads both. uint8 activations
+            # with int8 weights is the fast pair of onnxruntime's x86 and ARM kernels.
+            Target(
+                name="onnxruntime",
+                runtime="onnxruntime",
+                file_format="onnx",
+                min_version="1.10",
+                opset=13,
+                ir_version=7,
+                activation_type="uint8",
+                weight_type="int8",
+                extension=".onnx",
+            ),
+        )
+    }
+)
+"""Every known target by name."""
+
+DEFAULT_TARGET = "onnxruntime"
+
+
+def get_target(name: str) -> Target:
+    """Return the target of this name; TargetInvalid ``unknown_target`` names those that exist."""
+    try:
+        return TARGETS[name]
+    except KeyError:
+        known = ", ".join(sorted(TARGETS))
+        raise TargetInvalid(
+            f"target {name!r} is not known; known targets: {known}", detail={"known": sorted(TARGETS)}
+        ) from None
+
+
+def target_from_request(request: Mapping[str, Any]) -> Target:
+    """Return the target that ``{"name": ..., "min_version": ...}`` asks for.
+
+    A newer ``min_version`` than the target's own is kept (the file may then need it); an older one is refused with
+    ``target_version_unsupported``, because no file of this compiler was ever seen to load there.
+    """
+    unknown = set(request) - {"name", "min_version"}
+    if unknown:
+        raise TargetInvalid(
+            f"target: unknown field {sorted(unknown)[0]!r}; a target has name and min_version", code="target_invalid"
+        )
+    name = request.get("name", DEFAULT_TARGET)
+    if not isinstance(name, str):
+        raise TargetInvalid("target: name must be text such as onnxruntime", code="target_invalid")
+    target = get_target(name)
+    version = request.get("min_version")
+    if version is None:
+        return target
+    if not isinstance(version, str):
+        raise TargetInvalid("target: min_version must be text such as 1.10", code="target_invalid")
+    if parse_version(version) < parse_version(target.min_version):
+        raise TargetInvalid(
+            f"target {name}: version {version} is older than {target.min_version}, the oldest that is supported",
+            code="target_version_unsupported",
+        )
+    return replace(target, min_version=version)
