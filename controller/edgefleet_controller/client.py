@@ -52,7 +52,7 @@ class ControllerUnreachable(ClientError):
     def __init__(self, url: str, cause: Exception) -> None:
         super().__init__(
             "controller_unreachable",
-            f"no controller answers at {url} ({cause or type(cause).__name__}); "
+            f"no controller answers at {url} ({str(cause) or type(cause).__name__}); "
             "start one with 'edgefleet serve' or name another with --url",
         )
 

@@ -112,9 +112,7 @@ def _agent(client: Client, data_dir: Path) -> Iterator[None]:
     """A real agent process; enrolled with a one-time token on the first run, known by its credential afterwards."""
     state_dir = data_dir / "agent"
     command = [
-        sys.executable,
-        "-m",
-        "edgefleet_agent.cli",
+        str(Path(sys.executable).with_name("edgefleet-agent")),
         "run",
         "--controller",
         client.url,
@@ -252,9 +250,7 @@ def _wait_until(is_true: Callable[[], bool], process: subprocess.Popen[bytes], l
     started = time.monotonic()
     while not is_true():
         if process.poll() is not None:
-            raise DemoError(
-                "demo_process_ended", f"{process.args} ended with status {process.returncode}; see {log_path}"
-            )
+            raise DemoError("demo_process_ended", f"a process ended with status {process.returncode}; see {log_path}")
         if time.monotonic() - started > START_TIMEOUT_S:
             raise DemoError("demo_start_timed_out", f"not ready after {START_TIMEOUT_S:g} s; see {log_path}")
         time.sleep(0.1)

@@ -1,0 +1,80 @@
+"""Settings of the controller, read from ``EDGEFLEET_*`` environment variables."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+def default_data_dir() -> Path:
+    """``$EDGEFLEET_HOME``, else ``~/.local/share/edgefleet``."""
+    home = os.environ.get("EDGEFLEET_HOME")
+    return Path(home) if home else Path.home() / ".local" / "share" / "edgefleet"
+
+
+class Settings(BaseSettings):
+    """Everything that may be set; durations in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGEFLEET_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(default_factory=default_data_dir, description="database, blobs, scratch and operator token")
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; default is SQLite at <data_dir>/edgefleet.db"
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8470, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+
+    lease_s: float = Field(default=60.0, gt=0, description="length of a lease")
+    lease_margin_s: float = Field(default=30.0, ge=0, description="added to a silent window that an agent declares")
+    heartbeat_s: float = Field(default=15.0, gt=0, description="interval of heartbeats that agents are told")
+    max_attempts: int = Field(default=3, ge=1, description="leases of one run before it fails with lease_expired")
+    poll_wait_s: float = Field(default=50.0, ge=0, le=50, description="longest time a claim or a ?wait= is held open")
+    scan_interval_s: float = Field(default=1.0, gt=0, description="interval of the scan for work other processes wrote")
+    presence_flush_s: float = Field(default=5.0, gt=0, description="interval at which last-seen times are stored")
+    presence_timeout_s: float = Field(default=90.0, gt=0, description="silence after which a device counts as offline")
+    join_token_ttl_s: float = Field(default=3600.0, gt=0, description="life of a join token")
+    restart_queued_after_s: float = Field(
+        default=15.0, gt=0, description="age at which a queued job is handed to the engine again"
+    )
+
+    max_json_bytes: int = Field(default=1 * MIB, ge=1024, description="longest JSON request")
+    max_report_bytes: int = Field(default=8 * MIB, ge=1024, description="longest report of a run")
+    max_blob_bytes: int = Field(default=2048 * MIB, ge=1024, description="largest file an operator may upload")
+    max_sample_bytes: int = Field(default=64 * MIB, ge=1024, description="largest file a device may upload")
+
+    step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
+
+    step_timeout_s: float = Field(default=3600.0, gt=0, description="wall-clock limit of a compress or compile step")
+    inspect_timeout_s: float = Field(default=60.0, gt=0, description="wall-clock limit of a model's inspection")
+    inspect_cpu_s: int = Field(default=60, ge=1, description="CPU limit of a model's inspection")
+    inspect_memory_bytes: int = Field(default=8192 * MIB, ge=256 * MIB, description="address space of an inspection")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL of the store."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'edgefleet.db'}"
+
+    @property
+    def resolved_engine_url(self) -> str:
+        """The URL of the engine's tables: a file of their own on SQLite, a schema beside ours on PostgreSQL."""
+        if self.database_url is not None and not self.database_url.startswith("sqlite"):
+            return self.database_url
+        return f"sqlite:///{self.data_dir / 'engine.db'}"
+
+    @property
+    def blob_dir(self) -> Path:
+        """Root of the content-addressed store."""
+        return self.data_dir / "blobs"
+
+    @property
+    def work_dir(self) -> Path:
+        """Scratch space of steps and uploads."""
+        return self.data_dir / "work"
+
+    @property
+    def operator_token_file(self) -> Path:
+        """The operator's bearer token, readable by its owner only."""
+        return self.data_dir / "operator.token"
