@@ -72,9 +72,9 @@ class Unreachable(ControllerError):
 
     code = "controller_unreachable"
 
-    def __init__(self, message: str, retry_after_s: Optional[float] = None) -> None:
+    def __init__(self, message: str, retry_after_s: Optional[float] = None, status: Optional[int] = None) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.status = retry_after_s, status
 
 
 class CredentialRefused(ControllerError):

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
+from numpy.typing import NDArray
+
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.child_process import RunnerProcess, default_interpreter
 from edgefleet_agent.measure.environment import describe_host, read_conditions
@@ -32,7 +34,6 @@ from edgefleet_agent.wire.report import (
     Verdict,
 )
 from edgefleet_agent.wire.samples import encode_samples
-from numpy.typing import NDArray
 
 OnPhase = Callable[[str, float], None]
 """Told of every phase and the seconds of silence it begins with, and again now and then while it lasts. It may raise."""
@@ -79,6 +80,7 @@ class Bench:
     extra_import_path: Sequence[Path] = ()
     limits: Limits = field(default_factory=Limits)
     read_conditions: Callable[[], Conditions] = read_conditions
+    work_directory: Optional[Path] = None
 
 
 class Measurement(NamedTuple):
@@ -110,9 +112,10 @@ def measure_artifact(subject: Subject, bench: Optional[Bench] = None) -> Measure
     A run that can't be measured is a report with a coded error. What ``on_phase`` raises passes through (after the child
     has ended), except MeasurementFailed, which becomes the report's error: that is how a run is cancelled.
     """
+    tools = bench or Bench()
     try:
-        with tempfile.TemporaryDirectory(prefix="edgefleet-run-") as folder:
-            return _Run(subject, bench or Bench(), Path(folder)).measure()
+        with tempfile.TemporaryDirectory(prefix="edgefleet-run-", dir=tools.work_directory) as folder:
+            return _Run(subject, tools, Path(folder)).measure()
     except MeasurementFailed as failure:
         return Measurement(failed_report(subject.artifact, failure.error), {})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Optional
 
 import psutil
+
 from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.report import Conditions
 

@@ -2,9 +2,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import EnergySummary
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

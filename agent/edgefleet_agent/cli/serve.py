@@ -1,0 +1,100 @@
+import argparse
+import fcntl
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Optional
+
+import httpx
+
+from edgefleet_agent.cache import ArtifactCache
+from edgefleet_agent.client import ControllerClient, RetryPolicy
+from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpgradeNeeded
+from edgefleet_agent.inventory import take_inventory
+from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
+from edgefleet_agent.loop.identity import load_identity
+from edgefleet_agent.loop.one_run import Workshop
+from edgefleet_agent.loop.stopping import StopSwitch
+from edgefleet_agent.measure.artifact import Bench
+from edgefleet_agent.settings import AgentSettings, default_state_directory, load_settings
+from edgefleet_agent.spool import Spool
+
+log = logging.getLogger(__name__)
+
+EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve a controller until stopped: SIGTERM or SIGINT ends after the current run, a second one at once."""
+    logging.getLogger("edgefleet_agent").setLevel(logging.INFO)
+    state = options.state_dir or default_state_directory()
+    state.mkdir(parents=True, exist_ok=True)
+    settings = _settings(options, state)
+    stop = StopSwitch()
+    _handle_signals(stop)
+    try:
+        with only_agent_in(state), httpx.Client(base_url=settings.controller or "") as http:
+            _build(http, settings, state, stop).serve(max_runs=1 if options.once else None)
+    except (CredentialRefused, UpgradeNeeded) as err:
+        print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
+        return EXIT_REFUSED
+    except DrainRequested:
+        return 0
+    except KeyboardInterrupt:
+        print("edgefleet-agent: stopped at once; an unfinished run is left to its lease", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
+    given = {name: getattr(options, name) for name in ("controller", "join_token", "name")}
+    settings = load_settings(state, given)
+    if settings.controller is not None:
+        return settings
+    identity = load_identity(state)
+    if identity is None:
+        raise SettingsInvalid("no controller is known; give --controller URL and --join-token TOKEN")
+    return settings.model_copy(update={"controller": identity.controller})
+
+
+def _build(http: httpx.Client, settings: AgentSettings, state: Path, stop: StopSwitch) -> Agent:
+    workshop = Workshop(
+        cache=ArtifactCache(state / "cache", settings.cache_free_bytes),
+        inventory=take_inventory(settings),
+        bench=Bench(work_directory=clear_folder(state / "work")),
+        retry=RetryPolicy(),
+        rng=random.Random(),
+        stop=stop,
+    )
+    client = ControllerClient(http, timeout_s=settings.timeout_s)
+    return Agent(client, settings, Stores(state, Spool(state / "spool")), workshop)
+
+
+def _handle_signals(stop: StopSwitch) -> None:
+    def on_signal(_number: int, _frame: Optional[FrameType]) -> None:
+        if stop.is_set:
+            raise KeyboardInterrupt
+        stop.request()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+
+@contextmanager
+def only_agent_in(state: Path) -> Iterator[None]:
+    """Hold the state folder; raises SettingsInvalid when another agent does."""
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as err:
+        raise SettingsInvalid("another agent uses {}; stop it or choose another --state-dir".format(state)) from err
+    finally:
+        os.close(descriptor)

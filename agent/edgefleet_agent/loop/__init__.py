@@ -1,0 +1,1 @@
+"""The agent's daily round: enrol, claim, fetch, wait for the host, measure, spool, report."""

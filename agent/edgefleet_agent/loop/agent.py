@@ -1,0 +1,210 @@
+"""The agent as the controller sees it."""
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional, TypeVar
+
+from edgefleet_agent.client import ControllerClient
+from edgefleet_agent.errors import (
+    CredentialRefused,
+    DrainRequested,
+    RequestRefused,
+    SettingsInvalid,
+    StaleAttempt,
+    Unreachable,
+)
+from edgefleet_agent.inventory import facts_sha256
+from edgefleet_agent.loop.heart import Heart
+from edgefleet_agent.loop.identity import Identity, load_identity, save_identity
+from edgefleet_agent.loop.one_run import Workshop, carry_out
+from edgefleet_agent.settings import AgentSettings
+from edgefleet_agent.spool import Spool, SpooledRun
+from edgefleet_agent.wire.messages import ClaimRequest, ClaimResponse, EnrolRequest, ReportRequest, RunOrder
+
+log = logging.getLogger(__name__)
+
+PERHAPS_NEVER = frozenset({400, 403, 404, 413, 422})
+MAX_ANSWERED = 6
+"""A client error that the controller calls worth a retry (a damaged upload) is believed this often."""
+
+PAUSE_S = 1.0
+"""Between two claims when the controller answers without waiting."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the agent keeps what must survive it."""
+
+    state_directory: Path
+    spool: Spool
+
+
+class Agent:
+    """Serves one controller until it is told to stop."""
+
+    def __init__(
+        self,
+        client: ControllerClient,
+        settings: AgentSettings,
+        stores: Stores,
+        workshop: Workshop,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._anonymous, self._client = client, client
+        self._settings, self._stores, self._workshop, self._clock = settings, stores, workshop, clock
+        self._identity: Optional[Identity] = None
+        self._facts_due = True
+
+    def serve(self, max_runs: Optional[int] = None) -> None:
+        """Take runs until a stop is requested or ``max_runs`` are done.
+
+        Raises CredentialRefused, UpgradeNeeded, RequestRefused or SettingsInvalid when going on makes no sense.
+        """
+        n_runs = 0
+        try:
+            self._become_known()
+            while not self._workshop.stop.is_set and (max_runs is None or n_runs < max_runs):
+                self.deliver_spool()
+                order = self._claim_order()
+                if order is not None:
+                    self.handle(order)
+                    n_runs += 1
+        except DrainRequested:
+            log.info("told to stop")
+        self._say_goodbye()
+
+    def handle(self, order: RunOrder) -> None:
+        """Carry out one order and deliver its report, or keep it for later."""
+        log.info("run %s, attempt %d: %s with %s", order.run_id, order.attempt, order.artifact_name, order.runtime)
+        heart = Heart(self._client, order, self._known().enrolment.heartbeat_s, self._clock)
+        try:
+            measurement = carry_out(order, self._client, heart, self._workshop)
+        except StaleAttempt as err:
+            log.warning("run %s belongs to somebody else now and was dropped: %s", order.run_id, err)
+            return
+        except (Unreachable, RequestRefused) as err:
+            log.warning("run %s was given up and is left to its lease: %s", order.run_id, err)
+            return
+        request = ReportRequest(run_id=order.run_id, attempt=order.attempt, report=measurement.report)
+        self._deliver(self._stores.spool.add(request, measurement.blobs))
+
+    def deliver_spool(self) -> None:
+        """Send what earlier rounds, or an agent that was killed, left behind."""
+        for run in self._stores.spool.pending():
+            self._deliver(run)
+
+    def _deliver(self, run: SpooledRun) -> None:
+        """Upload raw samples and report; an unreachable controller is tried again until it answers or we must stop."""
+        name = run.request.run_id
+        try:
+            self._persist(lambda: self._send(run))
+        except StaleAttempt as err:
+            log.warning("run %s was not accepted, it belongs to somebody else now: %s", name, err)
+            self._stores.spool.remove(run)
+        except RequestRefused as err:
+            log.warning(
+                "the controller refuses the report of run %s, which is kept aside: %s (%s)", name, err, err.code
+            )
+            self._stores.spool.refuse(run)
+        else:
+            self._stores.spool.remove(run)
+
+    def _send(self, run: SpooledRun) -> None:
+        request = run.request
+        try:
+            for sha256, path in run.blobs.items():
+                self._client.upload_blob(sha256, path.read_bytes(), run_id=request.run_id, attempt=request.attempt)
+        except (RequestRefused, StaleAttempt) as err:
+            # the run may be over because this very report arrived before a crash: the answer to the report decides
+            log.info("run %s: raw samples were refused: %s", request.run_id, err)
+        response = self._client.report(request)
+        log.info("run %s reported%s", request.run_id, " (again)" if response.duplicate else "")
+
+    def _persist(self, action: Callable[[], Answer]) -> Answer:
+        """Repeat while the controller can't be reached; raises DrainRequested when told to stop meanwhile.
+
+        A request that it answers with "not so, try again" time after time is given up with RequestRefused.
+        """
+        n_failures = 0
+        while True:
+            try:
+                return action()
+            except Unreachable as err:
+                n_failures += 1
+                if err.status in PERHAPS_NEVER and n_failures >= MAX_ANSWERED:
+                    raise RequestRefused("refused_repeatedly", str(err), err.status) from err
+                delay_s = self._workshop.retry.delay_s(n_failures, err, self._workshop.rng)
+                log.warning("controller unreachable (%s); next try in %.1f s", err, delay_s)
+            self._workshop.stop.wait(delay_s)
+
+    def _claim_order(self) -> Optional[RunOrder]:
+        asked_s = self._clock()
+        with self._workshop.stop.idle():
+            response = self._persist(self._claim)
+        if response is None:
+            if self._clock() - asked_s < PAUSE_S:
+                self._workshop.stop.wait(self._workshop.rng.uniform(0.5, 1.5) * PAUSE_S)
+            return None
+        self._facts_due = response.send_facts
+        return response.order
+
+    def _claim(self) -> Optional[ClaimResponse]:
+        facts = self._workshop.inventory.facts
+        wait_s = min(50.0, self._known().enrolment.poll_wait_s)
+        sent = facts if self._facts_due else None
+        response = self._client.claim(ClaimRequest(wait_s=wait_s, facts_sha256=facts_sha256(facts), facts=sent))
+        self._facts_due = False
+        return response
+
+    def _say_goodbye(self) -> None:
+        """Tell the controller that this agent takes no more work; not worth a second try."""
+        if self._identity is None:
+            return
+        request = ClaimRequest(wait_s=0.0, facts_sha256=facts_sha256(self._workshop.inventory.facts), draining=True)
+        try:
+            self._client.claim(request)
+        except (Unreachable, RequestRefused, CredentialRefused, StaleAttempt) as err:
+            log.info("could not say goodbye: %s", err)
+
+    def _known(self) -> Identity:
+        assert self._identity is not None, "serve enrols first"
+        return self._identity
+
+    def _become_known(self) -> None:
+        """Take the stored identity, or enrol."""
+        stored = load_identity(self._stores.state_directory)
+        if stored is None or self._moved(stored):
+            stored = self._enrol()
+        self._adopt(stored)
+
+    def _moved(self, stored: Identity) -> bool:
+        """Another controller was named, together with a token for it."""
+        return stored.controller != self._settings.controller and self._settings.join_token is not None
+
+    def _adopt(self, identity: Identity) -> None:
+        self._identity = identity
+        self._client = self._anonymous.with_credential(identity.enrolment.credential)
+
+    def _enrol(self) -> Identity:
+        token, controller = self._settings.join_token, self._settings.controller
+        if token is None or controller is None:
+            raise SettingsInvalid("this board is not enrolled yet; give --controller and a --join-token from it")
+        request = EnrolRequest(join_token=token, name=self._settings.name, facts=self._workshop.inventory.facts)
+        with self._workshop.stop.idle():
+            response = self._persist(lambda: self._anonymous.enrol(request))
+        identity = Identity(controller=controller, enrolment=response)
+        save_identity(self._stores.state_directory, identity)
+        log.info("enrolled as %s (%s)", response.name, response.device_id)
+        return identity
+
+
+def clear_folder(folder: Path) -> Path:
+    """An empty folder; what a killed agent left in it is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

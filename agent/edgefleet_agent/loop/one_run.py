@@ -1,0 +1,130 @@
+"""One leased run, from the order to its measurement."""
+
+import errno
+import logging
+import random
+import traceback
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Callable, Optional
+
+from edgefleet_agent.cache import ArtifactCache
+from edgefleet_agent.client import ControllerClient, Download, RetryPolicy
+from edgefleet_agent.errors import (
+    ControllerError,
+    DiskFull,
+    DownloadFailed,
+    DrainRequested,
+    HashMismatch,
+    MeasurementFailed,
+    RequestRefused,
+    Unreachable,
+)
+from edgefleet_agent.inventory import Inventory
+from edgefleet_agent.loop.heart import Heart
+from edgefleet_agent.loop.stopping import StopSwitch
+from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, failed_report, measure_artifact
+from edgefleet_agent.measure.runtimes import runtime_named
+from edgefleet_agent.wire.host_lock import hold_for_measurement
+from edgefleet_agent.wire.messages import RunOrder
+from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.report import BlobRef, CodedError
+
+log = logging.getLogger(__name__)
+
+FETCH_ATTEMPTS = 8
+"""With the default back-off the last attempt comes about a minute after the first; then the run is left to its lease."""
+
+Measure = Callable[[Subject, Bench], Measurement]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a run is measured with; tests exchange parts."""
+
+    cache: ArtifactCache
+    inventory: Inventory
+    bench: Bench
+    retry: RetryPolicy
+    rng: random.Random
+    stop: StopSwitch
+    lock_directory: Optional[Path] = None
+    measure: Measure = measure_artifact
+
+
+def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Measurement:
+    """Fetch, wait for the host and measure; what goes wrong with the run itself becomes its report.
+
+    Raises StaleAttempt when the run belongs to somebody else, and Unreachable when its files could not be fetched.
+    """
+    try:
+        subject = _prepare(order, client, heart, workshop)
+        with _hold_host(heart, workshop):
+            return workshop.measure(subject, replace(workshop.bench, on_phase=heart.beat))
+    except MeasurementFailed as failure:
+        return Measurement(failed_report(order.artifact, failure.error), {})
+    except (ControllerError, DrainRequested):
+        raise
+    except Exception as err:
+        log.exception("run %s failed inside the agent", order.run_id)
+        return Measurement(failed_report(order.artifact, _internal_error(err)), {})
+
+
+def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Subject:
+    runtime = runtime_named(order.runtime, workshop.bench.runtimes)
+    interpreter = workshop.inventory.interpreter_for(runtime.name)
+    if interpreter is None:
+        raise MeasurementFailed(
+            ErrorCode.RUNTIME_UNAVAILABLE,
+            "no interpreter on this board holds {}; run edgefleet-agent doctor there".format(runtime.name),
+        )
+    heart.beat("fetch")
+    path = _fetch(order.artifact, client, heart, workshop)
+    evaluation = None if order.evaluation is None else _fetch(order.evaluation, client, heart, workshop)
+    return Subject(
+        path=path,
+        artifact=order.artifact,
+        runtime=runtime.name,
+        settings=order.settings,
+        interpreter=interpreter,
+        evaluation_path=evaluation,
+    )
+
+
+def _fetch(ref: BlobRef, client: ControllerClient, heart: Heart, workshop: Workshop) -> Path:
+    """The verified file; every attempt resumes where the one before stopped."""
+
+    def source(offset: int) -> "AbstractContextManager[Download]":
+        return client.download(ref.sha256, offset)
+
+    for n_failures in range(1, FETCH_ATTEMPTS + 1):
+        try:
+            return workshop.cache.fetch(ref, source, on_chunk=lambda: heart.beat("fetch"))
+        except (HashMismatch, DiskFull) as err:
+            raise MeasurementFailed(ErrorCode(err.code), str(err)) from err
+        except RequestRefused as err:
+            raise MeasurementFailed(
+                ErrorCode.ARTIFACT_MISSING, "the controller does not hand out {}: {}".format(ref.sha256, err)
+            ) from err
+        except (DownloadFailed, Unreachable) as err:
+            trouble = err if isinstance(err, Unreachable) else Unreachable(str(err))
+            log.warning("fetching %s: %s", ref.sha256, err)
+        workshop.stop.wait(workshop.retry.delay_s(n_failures, trouble, workshop.rng))
+        heart.beat("fetch")
+    raise Unreachable("{} could not be fetched in {} attempts".format(ref.sha256, FETCH_ATTEMPTS))
+
+
+def _hold_host(heart: Heart, workshop: Workshop) -> "AbstractContextManager[None]":
+    return hold_for_measurement(workshop.lock_directory, on_wait=lambda _waited_s: heart.beat("wait"))
+
+
+def _internal_error(err: Exception) -> CodedError:
+    full = isinstance(err, OSError) and err.errno == errno.ENOSPC
+    code = ErrorCode.DISK_FULL if full else ErrorCode.INTERNAL
+    advice = "free some space on the board" if full else "this is a bug of the agent; please report it"
+    return CodedError(
+        code=code,
+        message="{}: {}; {}".format(type(err).__name__, err, advice),
+        detail={"traceback": traceback.format_exc().splitlines()[-20:]},
+    )
