@@ -47,7 +47,6 @@ class Settings(BaseSettings):
 
     step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
 
-    step_timeout_s: float = Field(default=3600.0, gt=0, description="wall-clock limit of a compress or compile step")
     inspect_timeout_s: float = Field(default=60.0, gt=0, description="wall-clock limit of a model's inspection")
     inspect_cpu_s: int = Field(default=60, ge=1, description="CPU limit of a model's inspection")
     inspect_memory_bytes: int = Field(default=8192 * MIB, ge=256 * MIB, description="address space of an inspection")

@@ -146,6 +146,8 @@ class Job(Base):
     state: Mapped[str]
     request: Mapped[JsonObject]
     evaluation_sha256: Mapped[str | None]
+    prepared: Mapped[JsonObject | None]
+    """what preparing the data found: data_sha256, n_evaluation, has_labels, calibration_source"""
     progress: Mapped[float] = mapped_column(default=0.0)
     message: Mapped[str] = mapped_column(default="")
     error: Mapped[JsonObject | None]

@@ -32,6 +32,7 @@ class ChildLimits:
     timeout_s: float = 3600.0
     file_size_bytes: int | None = 2 * 1024**3
     address_space_bytes: int | None = None
+    cpu_s: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that no step could keep."""
@@ -45,6 +46,8 @@ class ChildLimits:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_size_bytes, self.file_size_bytes))
         if self.address_space_bytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (self.address_space_bytes, self.address_space_bytes))
+        if self.cpu_s is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_s, self.cpu_s))
 
 
 class StepFailed(Exception):

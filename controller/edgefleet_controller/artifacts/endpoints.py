@@ -1,0 +1,16 @@
+"""``/v1/artifacts/{sha256}``."""
+
+from fastapi import APIRouter, Request, Response
+
+from edgefleet_controller.artifacts import service
+from edgefleet_controller.blobs.delivery import send_blob
+from edgefleet_controller.blobs.endpoints import FILE, Sha256
+from edgefleet_controller.services import ReadSession, ServicesOf
+
+router = APIRouter(prefix="/v1", tags=["artifacts"])
+
+
+@router.api_route("/artifacts/{sha256}", methods=["GET", "HEAD"], response_class=Response, responses=FILE)
+def download_artifact(sha256: Sha256, session: ReadSession, services: ServicesOf, request: Request) -> Response:
+    """A compiled file; ETag, Range, If-Range and If-None-Match are understood."""
+    return send_blob(request, sha256, service.locate(session, sha256, services.blobs))

@@ -1,0 +1,113 @@
+"""The store's connection: SQLite (WAL, BEGIN IMMEDIATE for writers) or PostgreSQL (psycopg), one code path."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.clock import Clock, SystemClock
+
+BUSY_TIMEOUT_MS = 30_000
+
+Topic = Literal["device", "job", "runs", "job_created", "job_cancelled"]
+
+
+class Change(NamedTuple):
+    """Something others may wait for: ``device`` has work, ``job`` changed, a job's ``runs`` ended, ..."""
+
+    topic: Topic
+    key: str
+
+
+Listener = Callable[[Change], None]
+
+
+def create_database_engine(url: str) -> Engine:
+    """An engine for ``sqlite:///...`` or ``postgresql://...``; the folder of an SQLite file is made."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, pool_size=20, max_overflow=40)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # the driver's own implicit BEGIN is deferred and would fail with "locked" when a reader turns writer
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    is_reader = connection.get_execution_options().get("edgefleet_reader", False)
+    connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+
+
+class Database:
+    """Hands out sessions; a writing one commits once, when its block ends without an exception."""
+
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.clock = clock or SystemClock()
+        self._readers = engine.execution_options(edgefleet_reader=True)
+        self._listeners: list[Listener] = []
+
+    @classmethod
+    def from_url(cls, url: str, clock: Clock | None = None) -> "Database":
+        """The store at this SQLAlchemy URL."""
+        return cls(create_database_engine(url), clock)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call back, in this process, for every change that a writing session announced and committed."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that never commits; on SQLite it does not wait for writers."""
+        with Session(self._readers, autoflush=False, info={"clock": self.clock}) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits at the end of the block and then tells the listeners what changed."""
+        with Session(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
+            yield session
+            session.commit()
+            changes: dict[Change, None] = session.info["changes"]
+        for change in changes:
+            for listener in self._listeners:
+                listener(change)
+
+    def ping(self) -> None:
+        """Raise if the store cannot be reached."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def now_of(session: Session) -> datetime:
+    """The present instant by the clock of the session's database."""
+    clock: Clock = session.info.get("clock") or SystemClock()
+    return clock.now()
+
+
+def announce(session: Session, topic: Topic, key: str) -> None:
+    """Tell the listeners after the commit; nobody hears of it if the session rolls back."""
+    session.info.setdefault("changes", {})[Change(topic, key)] = None

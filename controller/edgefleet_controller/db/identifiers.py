@@ -1,0 +1,12 @@
+"""Identifiers: a prefix that names the thing and a ULID, so that they sort by time of creation."""
+
+from typing import Literal
+
+from ulid import ULID
+
+Prefix = Literal["dev", "jtk", "mod", "job", "var", "run"]
+
+
+def new_id(prefix: Prefix) -> str:
+    """A fresh identifier, such as ``job_01JD...``."""
+    return f"{prefix}_{ULID()}"

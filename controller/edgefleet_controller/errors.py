@@ -1,0 +1,318 @@
+"""What may go wrong in the controller, and how it is said (RFC 9457 problem details).
+
+ControllerError                      500 internal_error
+├── InvalidRequest                   422 invalid_request        (the request itself is wrong)
+│   ├── UnknownRecipe                422 unknown_recipe
+│   ├── InvalidRecipe                422 (the broken rule's code, else recipe_invalid)
+│   ├── DuplicateName                422 duplicate_name
+│   ├── TooManyRuns                  422 too_many_runs
+│   ├── UnknownTarget                422 unknown_target
+│   ├── UnknownDeviceNamed           422 unknown_device
+│   ├── UnknownModelNamed            422 unknown_model
+│   ├── UnknownDataSet               422 unknown_data_set
+│   ├── NoDevices                    422 no_devices
+│   ├── InvalidCursor                422 invalid_cursor
+│   ├── UnknownAxis                  422 unknown_axis
+│   ├── ProvenanceMixed              422 provenance_mixed
+│   ├── BlobHashMismatch             422 blob_hash_mismatch
+│   ├── BlobMissing                  422 blob_missing
+│   ├── ModelRefused                 422 (the inspection's code)
+│   └── IdempotencyKeyReused         422 idempotency_key_reused
+├── NotAuthenticated                 401 not_authenticated
+│   └── JoinTokenRefused             401 join_token_refused
+├── NotAllowed                       403 not_allowed
+│   └── ForeignOrigin                403 foreign_origin
+├── NotFound                         404 not_found
+├── Conflict                         409 conflict
+│   ├── NameTaken                    409 name_taken
+│   ├── StateForbids                 409 state_forbids
+│   ├── IdempotencyInProgress        409 idempotency_in_progress
+│   ├── StaleAttempt                 409 stale_attempt
+│   └── NotLeased                    409 not_leased
+├── VersionMismatch                  412 version_mismatch
+├── BodyTooLarge                     413 body_too_large
+├── RangeRefused                     416 range_not_satisfiable
+├── ReportRefused                    422 report_refused         (fault: device)
+│   ├── ProvenanceMismatch           422 provenance_mismatch
+│   ├── ArtifactMismatch             422 artifact_mismatch
+│   ├── SamplesMissing               422 samples_missing
+│   ├── SamplesInvalid               422 samples_invalid
+│   └── SamplesDisagree              422 samples_disagree
+├── UpgradeRequired                  426 upgrade_required
+├── InspectionFailed                 503 inspection_failed
+├── StoreUnavailable                 503 store_unavailable
+└── DiskFull                         507 disk_full
+"""
+
+from typing import Any, Literal
+
+Fault = Literal["client", "server", "device"]
+
+
+class ControllerError(Exception):
+    """The controller failed; its log says why. Repeat the request later."""
+
+    status: int = 500
+    code: str = "internal_error"
+    fault: Fault = "server"
+    retry: bool = False
+
+    def __init__(self, message: str | None = None, **extra: Any) -> None:
+        self.message = message or " ".join((type(self).__doc__ or "").split())
+        self.extra = extra
+        super().__init__(self.message)
+
+
+class InvalidRequest(ControllerError):
+    """The request is not valid; correct the fields that `errors` lists."""
+
+    status, code, fault = 422, "invalid_request", "client"
+
+
+class UnknownRecipe(InvalidRequest):
+    """No preset has this name; the message lists the presets."""
+
+    code = "unknown_recipe"
+
+
+class InvalidRecipe(InvalidRequest):
+    """The recipe has an unknown field or an impossible order of passes."""
+
+    code = "recipe_invalid"
+
+    def __init__(self, code: str, message: str, **extra: Any) -> None:
+        super().__init__(message, **extra)
+        self.code = code
+
+
+class DuplicateName(InvalidRequest):
+    """Two recipes have the same name; rename one, the rows of the result are told apart by it."""
+
+    code = "duplicate_name"
+
+
+class TooManyRuns(InvalidRequest):
+    """The job asks for more runs than one job may have; split it."""
+
+    code = "too_many_runs"
+
+
+class UnknownTarget(InvalidRequest):
+    """No compiler makes artifacts for this target; the message lists the targets."""
+
+    code = "unknown_target"
+
+
+class UnknownDeviceNamed(InvalidRequest):
+    """No device has this name or identifier; list them with `edgefleet device ls`."""
+
+    code = "unknown_device"
+
+
+class UnknownModelNamed(InvalidRequest):
+    """No model has this name or identifier; list them with `edgefleet model ls`."""
+
+    code = "unknown_model"
+
+
+class UnknownDataSet(InvalidRequest):
+    """No packaged data set has this name, or its file was not uploaded."""
+
+    code = "unknown_data_set"
+
+
+class NoDevices(InvalidRequest):
+    """No active device could measure this job; enrol one, or release a held one."""
+
+    code = "no_devices"
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor is not one that this list gave; start again without it."""
+
+    code = "invalid_cursor"
+
+
+class UnknownAxis(InvalidRequest):
+    """The front has no such axis; the message lists the axes."""
+
+    code = "unknown_axis"
+
+
+class ProvenanceMixed(InvalidRequest):
+    """Measured and other figures do not belong in one front; ask for one provenance."""
+
+    code = "provenance_mixed"
+
+
+class BlobHashMismatch(InvalidRequest):
+    """The bytes received do not have the hash that was announced; nothing was kept, send the file again."""
+
+    code, retry = "blob_hash_mismatch", True
+
+
+class BlobMissing(InvalidRequest):
+    """The file was not uploaded yet; PUT it to /v1/blobs/{sha256} first."""
+
+    code = "blob_missing"
+
+
+class ModelRefused(InvalidRequest):
+    """The file is not a model that edgefleet can read."""
+
+    code = "model_refused"
+
+    def __init__(self, code: str, message: str, **extra: Any) -> None:
+        super().__init__(message, **extra)
+        self.code = code
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """This Idempotency-Key was used for another request; take a new key."""
+
+    code = "idempotency_key_reused"
+
+
+class NotAuthenticated(ControllerError):
+    """No valid credential was sent; send `Authorization: Bearer <token>`."""
+
+    status, code, fault = 401, "not_authenticated", "client"
+
+
+class JoinTokenRefused(NotAuthenticated):
+    """The join token is unknown, used or expired; ask for a new one."""
+
+    code = "join_token_refused"
+
+
+class NotAllowed(ControllerError):
+    """This credential may not do that."""
+
+    status, code, fault = 403, "not_allowed", "client"
+
+
+class ForeignOrigin(NotAllowed):
+    """A change asked for with a cookie must come from this site's own pages."""
+
+    code = "foreign_origin"
+
+
+class NotFound(ControllerError):
+    """There is no such thing here, or it is not yours."""
+
+    status, code, fault = 404, "not_found", "client"
+
+
+class Conflict(ControllerError):
+    """The present state does not allow that."""
+
+    status, code = 409, "conflict"
+    fault: Fault = "client"
+
+
+class NameTaken(Conflict):
+    """Another one has this name already; choose another name."""
+
+    code = "name_taken"
+
+
+class StateForbids(Conflict):
+    """The thing is in a state that does not allow this."""
+
+    code = "state_forbids"
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request with this Idempotency-Key is still being answered; repeat it in a moment."""
+
+    code, retry = "idempotency_in_progress", True
+
+
+class StaleAttempt(Conflict):
+    """The lease of this attempt has ended; drop the run, its figures are no longer wanted."""
+
+    code, fault = "stale_attempt", "device"
+
+
+class NotLeased(Conflict):
+    """The device holds no run, so it has nothing to upload; drop the file."""
+
+    code, fault = "not_leased", "device"
+
+
+class VersionMismatch(ControllerError):
+    """It was changed by someone else since it was read; read it again."""
+
+    status, code, fault = 412, "version_mismatch", "client"
+
+
+class BodyTooLarge(ControllerError):
+    """The request is longer than allowed."""
+
+    status, code, fault = 413, "body_too_large", "client"
+
+
+class RangeRefused(ControllerError):
+    """The range lies outside the file."""
+
+    status, code, fault = 416, "range_not_satisfiable", "client"
+
+
+class ReportRefused(ControllerError):
+    """The report is not acceptable; the run has failed for this reason."""
+
+    status, code, fault = 422, "report_refused", "device"
+
+
+class ProvenanceMismatch(ReportRefused):
+    """The report's provenance is not the one that devices of this kind produce."""
+
+    code = "provenance_mismatch"
+
+
+class ArtifactMismatch(ReportRefused):
+    """The report is about another file than the one ordered."""
+
+    code = "artifact_mismatch"
+
+
+class SamplesMissing(ReportRefused):
+    """The report names raw samples that were not uploaded; upload them, then report again."""
+
+    code, retry = "samples_missing", True
+
+
+class SamplesInvalid(ReportRefused):
+    """The raw latency samples cannot be read."""
+
+    code = "samples_invalid"
+
+
+class SamplesDisagree(ReportRefused):
+    """The reported percentiles are not those of the raw samples."""
+
+    code = "samples_disagree"
+
+
+class UpgradeRequired(ControllerError):
+    """The agent speaks an older protocol; install a newer agent."""
+
+    status, code, fault = 426, "upgrade_required", "device"
+
+
+class InspectionFailed(ControllerError):
+    """The inspection of the model ended without an answer; it was stopped for time or memory, or it crashed."""
+
+    status, code = 503, "inspection_failed"
+
+
+class StoreUnavailable(ControllerError):
+    """The store does not answer; repeat the request later."""
+
+    status, code, retry = 503, "store_unavailable", True
+
+
+class DiskFull(ControllerError):
+    """The controller's disk is full; nothing was kept. Free space, then repeat the request."""
+
+    status, code, retry = 507, "disk_full", True

@@ -1,0 +1,193 @@
+"""Submits, follows and cancels jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgefleet_compression.errors import RecipeInvalid
+from edgefleet_compression.presets import PRESETS
+from edgefleet_compression.recipe import Recipe, parse_recipe, recipe_sha256
+from edgefleet_deploy.targets import TARGETS
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.db.database import announce, now_of
+from edgefleet_controller.db.idempotency import begin_once, finish_once
+from edgefleet_controller.db.identifiers import new_id
+from edgefleet_controller.db.tables import Device, Job, Model, Variant
+from edgefleet_controller.devices import service as devices
+from edgefleet_controller.errors import (
+    DuplicateName,
+    InvalidRecipe,
+    NotFound,
+    StateForbids,
+    TooManyRuns,
+    UnknownRecipe,
+    UnknownTarget,
+)
+from edgefleet_controller.jobs import repository
+from edgefleet_controller.jobs.events import mark_changed, record_event
+from edgefleet_controller.jobs.repository import ENDED
+from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
+from edgefleet_controller.models import service as models
+from edgefleet_controller.runs import service as runs
+
+MAX_RUNS = 100_000
+SUBMIT = "POST /v1/jobs"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to a submitted job; a replay did nothing."""
+
+    job: JobView
+    is_replay: bool
+
+
+def submit(session: Session, request: JobCreate, idempotency_key: str | None) -> Submission:
+    """Create a job, or answer again what was answered to this key before."""
+    if idempotency_key is None:
+        return Submission(view(session, create_job(session, request)), is_replay=False)
+    stored = begin_once(session, idempotency_key, SUBMIT, request.model_dump_json())
+    if stored is not None:
+        return Submission(JobView.model_validate(stored), is_replay=True)
+    created = view(session, create_job(session, request))
+    finish_once(session, idempotency_key, SUBMIT, 202, created.model_dump(mode="json"))
+    return Submission(created, is_replay=False)
+
+
+def create_job(session: Session, request: JobCreate) -> Job:
+    """A queued job with its variants; refuses what could never run, with the code that says why."""
+    model = models.choose(session, request.model)
+    recipes = [_recipe(wanted) for wanted in request.recipes]
+    _refuse_duplicates([recipe.name for recipe in recipes], "recipes")
+    _refuse_duplicates(request.targets, "targets")
+    for target in request.targets:
+        if target not in TARGETS:
+            raise UnknownTarget(f"No target is called {target!r}; the targets are {', '.join(sorted(TARGETS))}.")
+    chosen = devices.choose(session, request.devices)
+    if len(recipes) * len(request.targets) * len(chosen) > MAX_RUNS:
+        raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
+    job = _new_job(session, request, model, chosen)
+    repository.add(session, job, *_variants(job, recipes, request.targets))
+    n_variants = len(recipes) * len(request.targets)
+    record_event(session, job.id, "submitted", f"{n_variants} variants on {len(chosen)} devices")
+    announce(session, "job_created", job.id)
+    return job
+
+
+def find(session: Session, job_id: str) -> Job:
+    """The job; NotFound if there is none."""
+    job = repository.find(session, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id!r}; list them with `edgefleet job ls`.")
+    return job
+
+
+def view(session: Session, job: Job) -> JobView:
+    """The job as the API shows it."""
+    session.flush()
+    session.refresh(job)
+    variants = [VariantView.model_validate(variant) for variant in repository.variants_of(session, job.id)]
+    return JobView(**JobSummary.model_validate(job).model_dump(), request=job.request, variants=variants)
+
+
+def request_cancel(session: Session, job_id: str) -> Job:
+    """Ask for the end of a job; repeating it changes nothing. StateForbids once it has ended by itself."""
+    job = repository.find_locked(session, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id!r}; list them with `edgefleet job ls`.")
+    if job.state in ("cancelling", "cancelled"):
+        return job
+    if job.state in ENDED:
+        raise StateForbids(f"The job has {job.state} already; there is nothing to cancel.")
+    job.state, job.message = "cancelling", "is being cancelled"
+    runs.cancel_runs(session, job_id)
+    record_event(session, job_id, "cancel_requested", "the job is being cancelled")
+    announce(session, "job_cancelled", job_id)
+    return job
+
+
+def finish_cancel(session: Session, job_id: str) -> None:
+    """Close a job that is being cancelled, once no agent works on it any more."""
+    job = repository.find_locked(session, job_id)
+    if job is None or job.state != "cancelling":
+        return
+    runs.cancel_runs(session, job_id)  # a step may have queued one in the meantime
+    repository.cancel_variants(session, job_id)
+    set_job_state(session, job_id, "cancelled")
+
+
+def set_job_state(session: Session, job_id: str, state: str, error: dict[str, Any] | None = None) -> Job:
+    """Move the job; one that has ended stays as it is."""
+    job = repository.find_locked(session, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id!r}.")
+    if job.state in ENDED or job.state == state:
+        return job
+    job.state, job.message = state, state
+    if state == "running":
+        job.started_at = now_of(session)
+    if state in ENDED:
+        job.finished_at, job.progress, job.error = now_of(session), 1.0, error
+    record_event(session, job_id, state, f"the job is {state}")
+    return job
+
+
+def set_progress(session: Session, job_id: str, progress: float, message: str) -> None:
+    """Say how far the job is; it never goes back."""
+    job = find(session, job_id)
+    job.progress, job.message = max(job.progress, progress), message
+    mark_changed(session, job_id)
+
+
+def _recipe(wanted: str | dict[str, Any]) -> Recipe:
+    if isinstance(wanted, str):
+        if wanted not in PRESETS:
+            raise UnknownRecipe(f"No preset is called {wanted!r}; the presets are {', '.join(PRESETS)}.")
+        return PRESETS[wanted]
+    try:
+        return parse_recipe(wanted)
+    except RecipeInvalid as err:
+        problems = [
+            {"field": f"recipe.{item['path']}", "message": item["message"], "kind": item["code"]}
+            for item in err.detail.get("errors", [])
+        ]
+        raise InvalidRecipe(err.code, err.message, errors=problems) from err
+
+
+def _refuse_duplicates(names: Sequence[str], what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DuplicateName(f"Named twice among the {what}: {', '.join(twice)}.")
+
+
+def _new_job(session: Session, request: JobCreate, model: Model, chosen: Sequence[Device]) -> Job:
+    resolved = request.model_dump(mode="json") | {"device_ids": [device.id for device in chosen]}
+    return Job(
+        id=new_id("job"),
+        name=request.name or model.name,
+        model_id=model.id,
+        state="queued",
+        request=resolved,
+        progress=0.0,
+        message="waits for a worker",
+        created_at=now_of(session),
+        version=1,
+    )
+
+
+def _variants(job: Job, recipes: Sequence[Recipe], targets: Sequence[str]) -> list[Variant]:
+    pairs = [(recipe, target) for recipe in recipes for target in targets]
+    return [
+        Variant(
+            id=new_id("var"),
+            job_id=job.id,
+            ordinal=ordinal,
+            name=recipe.name if len(targets) == 1 else f"{recipe.name}@{target}",
+            recipe=recipe.model_dump(mode="json"),
+            recipe_sha256=recipe_sha256(recipe),
+            target=target,
+            state="queued",
+        )
+        for ordinal, (recipe, target) in enumerate(pairs)
+    ]

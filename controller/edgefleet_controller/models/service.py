@@ -1,0 +1,52 @@
+"""Registers and finds models."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.blobs.repository import find_blob
+from edgefleet_controller.db.database import now_of
+from edgefleet_controller.db.identifiers import new_id
+from edgefleet_controller.db.tables import Model
+from edgefleet_controller.errors import BlobMissing, NotFound, UnknownDataSet, UnknownModelNamed
+from edgefleet_controller.models import repository
+from edgefleet_controller.models.schemas import ModelCreate, UploadedData
+
+
+def require_files(session: Session, request: ModelCreate) -> None:
+    """BlobMissing or UnknownDataSet unless the files that the request names were uploaded."""
+    if find_blob(session, request.blob_sha256) is None:
+        raise BlobMissing(f"Upload the model first: PUT /v1/blobs/{request.blob_sha256}.")
+    if isinstance(request.data, UploadedData) and find_blob(session, request.data.sha256) is None:
+        raise UnknownDataSet(f"Upload the data set first: PUT /v1/blobs/{request.data.sha256}.")
+
+
+def register(session: Session, request: ModelCreate, facts: dict[str, Any]) -> Model:
+    """A model whose file was inspected; ``facts`` is what the inspection found."""
+    model = Model(
+        id=new_id("mod"),
+        name=request.name,
+        format=facts["format"],
+        blob_sha256=request.blob_sha256,
+        facts=facts,
+        data=request.data.model_dump(mode="json") if request.data is not None else None,
+        created_at=now_of(session),
+    )
+    repository.add(session, model)
+    return model
+
+
+def find(session: Session, name_or_id: str) -> Model:
+    """The model with this identifier, else the newest of this name; NotFound if there is none."""
+    model = repository.find(session, name_or_id)
+    if model is None:
+        raise NotFound(f"No model is called {name_or_id!r}; list them with `edgefleet model ls`.")
+    return model
+
+
+def choose(session: Session, name_or_id: str) -> Model:
+    """The model a job asks for; UnknownModelNamed if there is none."""
+    model = repository.find(session, name_or_id)
+    if model is None:
+        raise UnknownModelNamed(f"No model is called {name_or_id!r}; list them with `edgefleet model ls`.")
+    return model

@@ -1,0 +1,145 @@
+"""Makes the rows of a job's table out of its records; pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgefleet_controller.results.front import Direction, find_front
+from edgefleet_controller.results.repository import VariantRecord
+from edgefleet_controller.results.schemas import EnergyRow, LatencyRow, VariantRow, VerdictRow
+
+JsonObject = dict[str, Any]
+TRUSTED = ("valid", "suspect")
+
+
+def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
+    """Rows with ratios to the baseline (the recipe without passes) of the same target and device, and the front."""
+    rows = [_plain_row(record) for record in records]
+    baselines = {
+        (row.target, row.device_id): row
+        for record, row in zip(records, rows, strict=True)
+        if not record.variant.recipe.get("passes")
+    }
+    related = [_relate(row, baselines.get((row.target, row.device_id))) for row in rows]
+    on_front = _front_rows(related)
+    return [row.model_copy(update={"on_front": index in on_front}) for index, row in enumerate(related)]
+
+
+def _plain_row(record: VariantRecord) -> VariantRow:
+    variant, artifact, run = record.variant, record.artifact, record.run
+    report = _figures(record)
+    accuracy = report.get("accuracy") or {}
+    host = artifact.accuracy_host if artifact is not None else {}
+    return VariantRow(
+        name=variant.name,
+        recipe=str(variant.recipe.get("name", variant.name)),
+        recipe_sha256=variant.recipe_sha256,
+        target=variant.target,
+        variant_id=variant.id,
+        variant_state=variant.state,
+        device_id=run.device_id if run is not None else None,
+        device_name=record.device.name if record.device is not None else None,
+        run_id=run.id if run is not None else None,
+        run_state=run.state if run is not None else None,
+        attempt=run.attempt if run is not None else None,
+        provenance=record.result.provenance if report and record.result is not None else None,
+        artifact_sha256=artifact.sha256 if artifact is not None else None,
+        size_bytes=artifact.size_bytes if artifact is not None else None,
+        size_ratio=None,
+        compression_cached=variant.compression_cached,
+        accuracy_device=accuracy.get("value"),
+        accuracy_host=host.get("value"),
+        accuracy_metric=accuracy.get("metric") or host.get("metric"),
+        accuracy_reason=accuracy.get("reason"),
+        retention=None,
+        latency_ms=_latency(record) if report else None,
+        speedup_p50=None,
+        peak_memory_bytes=(report.get("memory") or {}).get("peak_memory_bytes"),
+        energy=_energy(record, report),
+        verdict=_verdict(record),
+        on_front=False,
+        error=_error(record),
+    )
+
+
+def _figures(record: VariantRecord) -> Mapping[str, Any]:
+    """The report of a run that was measured; empty otherwise."""
+    is_measured = record.result is not None and record.run is not None and record.run.state == "completed"
+    return record.result.report if is_measured and record.result is not None else {}
+
+
+def _latency(record: VariantRecord) -> LatencyRow | None:
+    result = record.result
+    reported = _figures(record).get("latency_ms")
+    if result is None or result.latency_n is None or reported is None:
+        return None
+    return LatencyRow(
+        p50=result.latency_p50_ms,
+        p90=result.latency_p90_ms,
+        p99=result.latency_p99_ms,
+        n=result.latency_n,
+        intervals=reported.get("intervals", {}),
+        reasons=reported.get("reasons", {}),
+    )
+
+
+def _energy(record: VariantRecord, report: Mapping[str, Any]) -> EnergyRow:
+    result = record.result
+    if not report or result is None:
+        return EnergyRow(value_mj=None, scope=None, reason="not_measured")
+    return EnergyRow(value_mj=result.energy_mj, scope=result.energy_scope, reason=result.energy_reason)
+
+
+def _verdict(record: VariantRecord) -> VerdictRow:
+    error = _error(record)
+    if error is not None:
+        return VerdictRow(status="invalid", reasons=[str(error.get("code", "internal"))])
+    if record.variant.state == "cancelled" or (record.run is not None and record.run.state == "cancelled"):
+        return VerdictRow(status="invalid", reasons=["cancelled"])
+    report = _figures(record)
+    if not report:
+        return VerdictRow(status="pending", reasons=[])
+    return VerdictRow.model_validate({key: report["verdict"][key] for key in ("status", "reasons")})
+
+
+def _error(record: VariantRecord) -> JsonObject | None:
+    if record.run is not None:
+        return record.run.error
+    return record.variant.error
+
+
+def _relate(row: VariantRow, baseline: VariantRow | None) -> VariantRow:
+    if baseline is None:
+        return row
+    p50, baseline_p50 = _p50(row), _p50(baseline)
+    return row.model_copy(
+        update={
+            "size_ratio": _ratio(baseline.size_bytes, row.size_bytes),
+            "retention": _ratio(row.accuracy_device, baseline.accuracy_device),
+            "speedup_p50": _ratio(baseline_p50, p50),
+        }
+    )
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    if numerator is None or denominator is None or denominator == 0:
+        return None
+    return numerator / denominator
+
+
+def _p50(row: VariantRow) -> float | None:
+    return row.latency_ms.p50 if row.latency_ms is not None else None
+
+
+def _front_rows(rows: Sequence[VariantRow]) -> set[int]:
+    """Indices of the rows that no other measured row of their device beats in p50 and accuracy."""
+    by_device: dict[str, list[tuple[int, list[float]]]] = {}
+    for index, row in enumerate(rows):
+        p50 = _p50(row)
+        is_result = row.provenance == "measured" and row.verdict.status in TRUSTED
+        if is_result and row.device_id is not None and p50 is not None and row.accuracy_device is not None:
+            by_device.setdefault(row.device_id, []).append((index, [p50, row.accuracy_device]))
+    found: set[int] = set()
+    for members in by_device.values():
+        flags = find_front([figures for _, figures in members], [Direction.MINIMISE, Direction.MAXIMISE])
+        found |= {index for (index, _), flag in zip(members, flags, strict=True) if flag}
+    return found

@@ -1,0 +1,135 @@
+"""Documents of ``/v1/results`` and ``/v1/front``."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from edgefleet_controller.pagination import PageRequest
+
+Interval = tuple[float, float]
+ProvenanceName = Literal["measured", "simulated", "replayed", "emulated", "imported"]
+
+
+class LatencyRow(BaseModel):
+    """Latency of one inference in ms, recomputed by the controller from the raw samples."""
+
+    p50: float | None = Field(description="median, ms")
+    p90: float | None = Field(description="90th percentile, ms; null with too few samples")
+    p99: float | None = Field(description="99th percentile, ms; null with too few samples")
+    n: int = Field(description="timed inferences")
+    intervals: dict[str, Interval] = Field(description="percentile -> distribution-free interval (low, high), ms")
+    reasons: dict[str, str] = Field(description="percentile -> why it is null")
+
+
+class EnergyRow(BaseModel):
+    """Gross energy per inference; without a sensor null with a reason, never an estimate."""
+
+    value_mj: float | None = Field(description="gross energy per inference, mJ")
+    scope: str | None = Field(description="what the sensor sees, such as board_5v_input")
+    reason: str | None = Field(description="why value_mj is null")
+
+
+class VerdictRow(BaseModel):
+    """How far the figures may be trusted."""
+
+    status: Literal["valid", "suspect", "invalid", "pending"] = Field(description="pending until the run has ended")
+    reasons: list[str] = Field(description="stable codes; of a failed run its error's code")
+
+
+class VariantRow(BaseModel):
+    """One variant on one device. A failed one keeps its row, with null figures and the reason."""
+
+    name: str = Field(description="name of the variant")
+    recipe: str = Field(description="name of the recipe")
+    recipe_sha256: str = Field(description="hash of what the recipe does")
+    target: str = Field(description="target")
+    variant_id: str = Field(description="identifier of the variant")
+    variant_state: str = Field(description="how far the variant is")
+    device_id: str | None = Field(description="identifier of the device; null while the variant was not dispatched")
+    device_name: str | None = Field(description="name of the device")
+    run_id: str | None = Field(description="identifier of the run")
+    run_state: str | None = Field(description="how far the run is")
+    attempt: int | None = Field(description="how often the run was leased")
+    provenance: ProvenanceName | None = Field(description="where the figures come from; null without figures")
+    artifact_sha256: str | None = Field(description="hash of the file that ships")
+    size_bytes: int | None = Field(description="bytes of the file that ships")
+    size_ratio: float | None = Field(description="bytes of the baseline's file / bytes of this one")
+    compression_cached: bool | None = Field(description="whether an earlier compression was reused")
+    accuracy_device: float | None = Field(description="accuracy on the device, share in [0, 1]")
+    accuracy_host: float | None = Field(description="accuracy of the same file on the controller's host")
+    accuracy_metric: str | None = Field(description="name of the metric")
+    accuracy_reason: str | None = Field(description="why accuracy_device is null")
+    retention: float | None = Field(description="accuracy_device / that of the baseline on the same device")
+    latency_ms: LatencyRow | None = Field(description="latency; null without figures")
+    speedup_p50: float | None = Field(description="p50 of the baseline on the same device / p50 of this one")
+    peak_memory_bytes: int | None = Field(description="high-water mark of the runner process")
+    energy: EnergyRow = Field(description="energy per inference")
+    verdict: VerdictRow = Field(description="how far to trust the figures")
+    on_front: bool = Field(description="whether no other measured row of the device beats it in p50 and accuracy")
+    error: dict[str, Any] | None = Field(description="code, message and detail of the failure")
+
+
+class ResultsRequest(PageRequest):
+    """Which results are wanted."""
+
+    job: str = Field(description="identifier of the job")
+
+
+class ResultsPage(BaseModel):
+    """Rows in the order of the job's variants."""
+
+    items: list[VariantRow] = Field(description="one row for each variant and device")
+    next_cursor: str | None = Field(description="pass as `cursor` for the next page; null on the last")
+
+
+class FrontRequest(BaseModel):
+    """Two figures of one job."""
+
+    job: str = Field(description="identifier of the job")
+    x: str = Field(default="latency_p50_ms", description="figure of the x axis")
+    y: str = Field(default="accuracy", description="figure of the y axis")
+    device: str | None = Field(default=None, description="only this device (identifier or name)")
+    provenance: list[ProvenanceName] = Field(
+        default=["measured"], description="figures of this provenance only; simulated ones if asked for"
+    )
+
+
+class Axis(BaseModel):
+    """A figure."""
+
+    name: str = Field(description="name, which ends in the unit")
+    direction: Literal["minimise", "maximise"] = Field(description="what is wanted of it")
+    label: str = Field(description="for a plot's axis, with the unit")
+
+
+class FrontPoint(BaseModel):
+    """A row with both figures."""
+
+    name: str = Field(description="name of the variant")
+    variant_id: str = Field(description="identifier of the variant")
+    device_id: str | None = Field(description="identifier of the device")
+    device_name: str | None = Field(description="name of the device")
+    run_id: str | None = Field(description="identifier of the run")
+    x: float = Field(description="figure of the x axis")
+    y: float = Field(description="figure of the y axis")
+    verdict: str = Field(description="valid or suspect")
+    on_front: bool = Field(description="whether no other point beats it in both")
+
+
+class LeftOut(BaseModel):
+    """A row that has no point."""
+
+    name: str = Field(description="name of the variant")
+    device_name: str | None = Field(description="name of the device")
+    reason: str = Field(description="why it has no point")
+
+
+class Front(BaseModel):
+    """The points of two figures; the front is those with on_front."""
+
+    job: str = Field(description="identifier of the job")
+    x: Axis = Field(description="x axis")
+    y: Axis = Field(description="y axis")
+    provenance: ProvenanceName | None = Field(description="provenance of all points; null without points")
+    points: list[FrontPoint] = Field(description="in ascending order of x")
+    left_out: list[LeftOut] = Field(description="rows without a point, and why")

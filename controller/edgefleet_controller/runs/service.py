@@ -1,0 +1,282 @@
+"""Queues, leases and ends runs. Every write of a device is fenced by ``(run_id, attempt)``."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from edgefleet_agent.statistics import LatencyFigures
+from edgefleet_agent.wire.messages import ClaimRequest, HeartbeatRequest, HeartbeatResponse, ReportRequest, RunOrder
+from edgefleet_agent.wire.reasons import ErrorCode, Reason
+from edgefleet_agent.wire.report import RunReport
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.blobs.store import BlobStore
+from edgefleet_controller.db.database import announce, now_of
+from edgefleet_controller.db.identifiers import new_id
+from edgefleet_controller.db.tables import Device, Result, Run
+from edgefleet_controller.devices import repository as devices
+from edgefleet_controller.devices.service import store_facts
+from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
+from edgefleet_controller.jobs import events
+from edgefleet_controller.jobs import repository as jobs
+from edgefleet_controller.jobs.progress import share_done
+from edgefleet_controller.runs import repository, verification
+
+ORDER_FIELDS = frozenset(RunOrder.model_fields) - {"run_id", "attempt", "lease_s"}
+UNFINISHED = ("queued", "leased")
+
+
+@dataclass(frozen=True)
+class LeaseRules:
+    """How long a lease runs and how often a run is leased."""
+
+    lease_s: float = 60.0
+    margin_s: float = 30.0
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to a claim that need not wait any longer."""
+
+    order: RunOrder | None = None
+    wants_facts: bool = False
+    must_stop: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What became of a report; a refusal has been recorded as the run's failure."""
+
+    is_duplicate: bool = False
+    refusal: ReportRefused | None = None
+
+
+def enqueue_run(session: Session, job_id: str, variant_id: str, device_id: str, order: Mapping[str, Any]) -> Run:
+    """Queue a variant for a device; the second call for the same pair returns the run of the first.
+
+    ``order`` is a RunOrder without ``run_id``, ``attempt`` and ``lease_s``.
+    """
+    existing = repository.find_of_variant(session, variant_id, device_id)
+    if existing is not None:
+        return existing
+    wanted = {name: value for name, value in order.items() if name in ORDER_FIELDS}
+    checked = RunOrder(run_id="", attempt=1, lease_s=1, **wanted).model_dump(mode="json", include=set(ORDER_FIELDS))
+    run = Run(
+        id=new_id("run"),
+        job_id=job_id,
+        variant_id=variant_id,
+        device_id=device_id,
+        state="queued",
+        attempt=0,
+        priority=100,
+        order=checked,
+        cancel_requested=False,
+        created_at=now_of(session),
+    )
+    repository.add(session, run)
+    announce(session, "device", device_id)
+    return run
+
+
+def claim(session: Session, device_id: str, request: ClaimRequest, rules: LeaseRules) -> Claim | None:
+    """Lease the device's next run; None if there is nothing to do now."""
+    device = devices.find(session, device_id)
+    if device is None:
+        raise NotFound
+    if request.facts is not None:
+        store_facts(device, request.facts, facts_sha256=request.facts_sha256)
+    elif device.facts_sha256 != request.facts_sha256:
+        return Claim(wants_facts=True)
+    if request.draining:
+        return Claim(must_stop=True)
+    expire_leases(session, rules, device_id=device_id)
+    now = now_of(session)
+    run = repository.lease_next(session, device_id, now, now + timedelta(seconds=rules.lease_s))
+    if run is None:
+        return None
+    events.record_event(
+        session,
+        run.job_id,
+        "run_leased",
+        f"{device.name} took the run (attempt {run.attempt})",
+        variant_id=run.variant_id,
+        run_id=run.id,
+        attempt=run.attempt,
+    )
+    return Claim(order=RunOrder(run_id=run.id, attempt=run.attempt, lease_s=rules.lease_s, **run.order))
+
+
+def needs_writing(session: Session, device_id: str, request: ClaimRequest) -> bool:
+    """Whether a claim has more to do than wait; an idle one must not take the writer's lock."""
+    device = devices.find(session, device_id)
+    if device is None or request.facts is not None or request.draining or device.facts_sha256 != request.facts_sha256:
+        return True
+    return device.state == "active" and repository.has_queued(session, device_id)
+
+
+def heartbeat(session: Session, device_id: str, request: HeartbeatRequest, rules: LeaseRules) -> HeartbeatResponse:
+    """Extend the lease over the silent window that the agent announces; StaleAttempt if it has ended."""
+    lease_s = max(rules.lease_s, request.silent_for_s + rules.margin_s)
+    expires_at = now_of(session) + timedelta(seconds=lease_s)
+    run = repository.extend_lease(session, request.run_id, device_id, request.attempt, request.phase, expires_at)
+    if run is None:
+        raise StaleAttempt
+    return HeartbeatResponse(cancel=run.cancel_requested, lease_s=lease_s)
+
+
+def complete(session: Session, device: Device, request: ReportRequest, blobs: BlobStore) -> Completion:
+    """Accept a report once. The same report again is a duplicate; one of an older attempt is refused.
+
+    A report that contradicts its order, device or samples fails the run and is not stored.
+    """
+    run = repository.find_locked(session, request.run_id, device.id)
+    if run is None:
+        raise NotFound("There is no such run of this device.")
+    report_sha256 = hash_report(request.report)
+    stored = repository.find_result(session, run.id)
+    if stored is not None and (stored.attempt, stored.report_sha256) == (request.attempt, report_sha256):
+        return Completion(is_duplicate=True)
+    if run.state != "leased" or run.attempt != request.attempt:
+        raise StaleAttempt
+    try:
+        figures = _verify(device, run, request.report, blobs)
+    except SamplesMissing:
+        raise
+    except ReportRefused as refusal:
+        _fail(session, run, {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)})
+        return Completion(refusal=refusal)
+    repository.add(session, _result(session, run, request.report, report_sha256, figures))
+    _end(session, run, request.report)
+    return Completion()
+
+
+def hash_report(report: RunReport) -> str:
+    """SHA-256 of the report in canonical JSON."""
+    document = json.dumps(report.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def expire_leases(session: Session, rules: LeaseRules, *, device_id: str | None = None) -> list[Run]:
+    """Take back leases that ran out and return their runs: queued again, or failed after the last attempt."""
+    expired = repository.end_expired(session, now_of(session), rules.max_attempts, device_id)
+    for run in expired:
+        if run.state == "queued":
+            _record(session, run, "lease_expired", f"the lease of attempt {run.attempt} ran out; queued again")
+            announce(session, "device", run.device_id)
+        elif run.state == "cancelled":
+            run.finished_at = now_of(session)
+            _record(session, run, "run_cancelled", "the device did not answer; the run was cancelled")
+        else:
+            message = f"The device went silent in each of {run.attempt} attempts; look at the agent's log there."
+            _fail(session, run, {"code": "lease_expired", "message": message, "detail": {"attempts": run.attempt}})
+    return expired
+
+
+def cancel_runs(session: Session, job_id: str) -> None:
+    """Cancel the queued runs of a job and ask the agents that hold others to stop."""
+    for run in repository.cancel_queued(session, Run.job_id == job_id, now_of(session)):
+        _record(session, run, "run_cancelled", "the run was cancelled before it began")
+    repository.ask_to_cancel(session, job_id)
+
+
+def withdraw_revoked(session: Session) -> list[Run]:
+    """Fail what revoked devices will never do and return those runs; one that is held ends with its lease first."""
+    error = {"code": "device_revoked", "message": "The device was revoked before it took the run.", "detail": {}}
+    withdrawn = repository.fail_queued_of_revoked(session, error, now_of(session))
+    for run in withdrawn:
+        _settle_variant(session, run)
+        _record(session, run, "run_failed", "the device was revoked")
+    return withdrawn
+
+
+def count_unfinished(session: Session, job_id: str) -> int:
+    """How many runs of the job are queued or leased."""
+    return repository.count_in_states(session, job_id, UNFINISHED)
+
+
+def _verify(device: Device, run: Run, report: RunReport, blobs: BlobStore) -> LatencyFigures | None:
+    verification.require_provenance(device.kind, report)
+    verification.require_ordered_artifact(run.order, report)
+    verification.require_uploaded_samples(report, blobs)
+    return verification.recompute_latency(report, blobs)
+
+
+def _result(session: Session, run: Run, report: RunReport, sha256: str, figures: LatencyFigures | None) -> Result:
+    energy, samples = report.energy, report.samples.get(verification.LATENCY_SAMPLES)
+    energy_mj = energy.value_mj if energy is not None else None
+    reason = energy.reason if energy is not None and energy.reason is not None else Reason.NOT_MEASURED
+    percentiles = figures.percentiles if figures is not None else {}
+    return Result(
+        run_id=run.id,
+        attempt=run.attempt,
+        job_id=run.job_id,
+        report=report.model_dump(mode="json"),
+        report_sha256=sha256,
+        samples_sha256=samples.sha256 if samples is not None else None,
+        provenance=report.provenance.value,
+        verdict=report.verdict.status.value,
+        latency_n=figures.n if figures is not None else None,
+        latency_p50_ms=percentiles.get("p50"),
+        latency_p90_ms=percentiles.get("p90"),
+        latency_p99_ms=percentiles.get("p99"),
+        peak_memory_bytes=report.memory.peak_memory_bytes if report.memory is not None else None,
+        accuracy=report.accuracy.value if report.accuracy is not None else None,
+        energy_mj=energy_mj,
+        energy_reason=reason.value if energy_mj is None else None,
+        energy_scope=energy.scope if energy is not None else None,
+        created_at=now_of(session),
+    )
+
+
+def _end(session: Session, run: Run, report: RunReport) -> None:
+    if report.error is None:
+        _finish(session, run, "completed")
+        _record(session, run, "run_completed", f"measured, {report.verdict.status.value}")
+    elif report.error.code is ErrorCode.CANCELLED and run.cancel_requested:
+        _finish(session, run, "cancelled")
+        _record(session, run, "run_cancelled", "the agent stopped the run")
+    else:
+        _fail(session, run, report.error.model_dump(mode="json"))
+
+
+def _fail(session: Session, run: Run, error: dict[str, Any]) -> None:
+    run.error = error
+    _finish(session, run, "failed")
+    _record(session, run, "run_failed", f"{error['code']}: {error['message']}")
+
+
+def _finish(session: Session, run: Run, state: str) -> None:
+    run.state = state
+    run.finished_at = now_of(session)
+    run.lease_expires_at = None
+    session.flush()
+    _settle_variant(session, run)
+    announce(session, "device", run.device_id)  # it may take its next run
+
+
+def _settle_variant(session: Session, run: Run) -> None:
+    """End the variant once all its runs have ended: completed if any device measured it."""
+    variant = jobs.find_variant(session, run.variant_id)
+    states = set(jobs.run_states_of_variant(session, run.variant_id))
+    if variant is None or variant.state != "dispatched" or states & set(UNFINISHED):
+        return
+    variant.state = "completed" if "completed" in states else "failed" if "failed" in states else "cancelled"
+    if variant.state == "failed":
+        variant.error = jobs.last_run_error(session, run.variant_id)
+    session.flush()
+    job = jobs.find_locked(session, run.job_id)
+    if job is not None:
+        job.progress = max(job.progress, share_done(v.state for v in jobs.variants_of(session, run.job_id)))
+        job.message = f"{variant.name}: {variant.state}"
+    session.flush()
+
+
+def _record(session: Session, run: Run, kind: str, message: str) -> None:
+    events.record_event(
+        session, run.job_id, kind, message, variant_id=run.variant_id, run_id=run.id, attempt=run.attempt
+    )
+    announce(session, "runs", run.job_id)

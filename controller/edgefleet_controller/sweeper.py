@@ -1,0 +1,120 @@
+"""What happens without a request: leases end, held requests learn of others' writes, last-seen times are stored."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from fastapi.concurrency import run_in_threadpool
+
+from edgefleet_controller.db.database import Change
+from edgefleet_controller.devices import repository as devices
+from edgefleet_controller.jobs import repository as jobs
+from edgefleet_controller.jobs import service as job_service
+from edgefleet_controller.runs import repository as runs
+from edgefleet_controller.runs import service as run_service
+from edgefleet_controller.services import Services
+
+LOG = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """The recurring work of one API process. Each method is one round and may be called at any time."""
+
+    def __init__(self, services: Services, rules: run_service.LeaseRules) -> None:
+        self._services = services
+        self._rules = rules
+        self._versions: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        settings = self._services.settings
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_repeat(self.wake_waiting, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.end_leases, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.finish_cancels, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
+            tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
+
+    def wake_waiting(self) -> None:
+        """Wake held requests about which another process wrote; two queries however many wait."""
+        keys = self._services.wakeups.keys()
+        waiting_jobs = {key.removeprefix("job:") for key in keys if key.startswith("job:")}
+        if not keys:
+            return
+        with self._services.database.reading() as session:
+            with_work = runs.devices_with_queued(session) if len(waiting_jobs) < len(keys) else set()
+            versions = jobs.versions(session, waiting_jobs)
+        for device_id in with_work:
+            self._services.wakeups.notify(f"device:{device_id}")
+        for job_id, version in versions.items():
+            if self._versions.get(job_id) != version:
+                self._services.wakeups.notify(f"job:{job_id}")
+        self._versions = versions
+
+    def end_leases(self) -> None:
+        """Take back leases that ran out, and fail what revoked devices will never do."""
+        with self._services.database.reading() as session:
+            if not runs.has_something_to_end(session, self._services.clock.now()):
+                return
+        with self._services.database.writing() as session:
+            run_service.expire_leases(session, self._rules)
+            run_service.withdraw_revoked(session)
+
+    def finish_cancels(self) -> None:
+        """Close cancelled jobs that no agent works on any more."""
+        with self._services.database.reading() as session:
+            job_ids = jobs.cancelling_without_lease(session)
+        for job_id in job_ids:
+            self._services.engine.cancel_job(job_id)
+            with self._services.database.writing() as session:
+                job_service.finish_cancel(session, job_id)
+
+    def flush_presence(self) -> None:
+        """Store when devices were last heard of, in one transaction."""
+        seen = self._services.presence.take_unsaved()
+        if not seen:
+            return
+        try:
+            with self._services.database.writing() as session:
+                devices.store_sightings(session, seen)
+        except Exception:
+            self._services.presence.put_back(set(seen))
+            raise
+
+    def restart_queued_jobs(self) -> None:
+        """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""
+        moment = self._services.clock.now() - timedelta(seconds=self._services.settings.restart_queued_after_s)
+        with self._services.database.reading() as session:
+            job_ids = jobs.queued_before(session, moment)
+        for job_id in job_ids:
+            self._services.engine.start_job(job_id)
+
+
+async def _repeat(work: Callable[[], None], interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            await run_in_threadpool(work)
+        except Exception:  # one failed round must not end all later ones
+            LOG.exception("%s failed; it is tried again in %g s", work.__name__, interval_s)
+
+
+def make_listener(services: Services) -> Callable[[Change], None]:
+    """Tell held requests and the engine of what was committed in this process."""
+
+    def on_change(change: Change) -> None:
+        if change.topic in ("device", "job"):
+            services.wakeups.notify(f"{change.topic}:{change.key}")
+            return
+        actions = {
+            "runs": services.engine.notify_runs_changed,
+            "job_created": services.engine.start_job,
+            "job_cancelled": services.engine.cancel_job,
+        }
+        try:
+            actions[change.topic](change.key)
+        except Exception:  # the change is committed and must be answered as done; the sweeper makes up for it
+            LOG.exception("the engine did not take %s of %s", change.topic, change.key)
+
+    return on_change

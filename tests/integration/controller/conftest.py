@@ -1,0 +1,272 @@
+"""A controller on loopback with a clock that stands still, and devices that speak the agent protocol by hand."""
+
+import asyncio
+import hashlib
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from edgefleet_agent.statistics import summarize_latency
+from edgefleet_agent.wire.samples import encode_samples
+from edgefleet_controller.app import create_app
+from edgefleet_controller.clock import FakeClock
+from edgefleet_controller.db.migrate import upgrade_to_head
+from edgefleet_controller.engine.in_memory import InMemoryEngine
+from edgefleet_controller.errors import ModelRefused
+from edgefleet_controller.runs.agent_endpoints import lease_rules
+from edgefleet_controller.runs.service import enqueue_run
+from edgefleet_controller.services import Services
+from edgefleet_controller.settings import Settings
+from edgefleet_controller.sweeper import Sweeper
+
+JsonObject = dict[str, Any]
+NEVER_S = 3600.0
+"""An interval of the sweeper that no test lives to see: tests call its rounds themselves."""
+
+
+class FakeInspector:
+    """Takes every file that begins with ``model`` for an ONNX model."""
+
+    def inspect(self, path: Path) -> JsonObject:
+        if not path.read_bytes().startswith(b"model"):
+            raise ModelRefused("model_file_invalid", "The file is no model.")
+        return {"format": "onnx", "inputs": [], "outputs": [], "n_parameters": 1}
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _serving(app: Any) -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(512)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
+        started = threading.Event()
+        original = server.startup
+
+        async def startup(sockets: list[socket.socket] | None = None) -> None:
+            await original(sockets)
+            started.set()
+
+        server.startup = startup  # type: ignore[method-assign]
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        try:
+            assert started.wait(30), "the server did not start"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            app.state.services.wakeups.close()
+            server.should_exit = True
+            thread.join(30)
+
+
+class Device:
+    """An enrolled device, driven by hand."""
+
+    def __init__(self, http: httpx.Client, answer: JsonObject) -> None:
+        self.http = http
+        self.device_id: str = answer["device_id"]
+        self.name: str = answer["name"]
+        self.headers = {"Authorization": f"Bearer {answer['credential']}"}
+
+    def claim(self, *, wait_s: float = 0, draining: bool = False, facts_sha256: str = "f" * 64) -> httpx.Response:
+        body = {"wait_s": wait_s, "facts_sha256": facts_sha256, "draining": draining}
+        return self.http.post("/agent/v1/claim", json=body, headers=self.headers)
+
+    def order(self) -> JsonObject:
+        response = self.claim()
+        assert response.status_code == 200, response.text
+        order: JsonObject = response.json()["order"]
+        return order
+
+    def heartbeat(self, order: Mapping[str, Any], **fields: Any) -> httpx.Response:
+        body = {"run_id": order["run_id"], "attempt": order["attempt"], "phase": "measure", **fields}
+        return self.http.post("/agent/v1/heartbeat", json=body, headers=self.headers)
+
+    def upload(self, data: bytes) -> httpx.Response:
+        return self.http.put(f"/agent/v1/blobs/{sha256_of(data)}", content=data, headers=self.headers)
+
+    def report(self, order: Mapping[str, Any], report: JsonObject) -> httpx.Response:
+        body = {"run_id": order["run_id"], "attempt": order["attempt"], "report": report}
+        return self.http.post("/agent/v1/report", json=body, headers=self.headers)
+
+
+class Fleet:
+    """The controller under test and what a test needs of it."""
+
+    def __init__(self, url: str, services: Services, clock: FakeClock) -> None:
+        self.url = url
+        self.services = services
+        self.clock = clock
+        self.sweeper = Sweeper(services, lease_rules(services.settings))
+        self.anonymous = httpx.Client(base_url=url, timeout=60)
+        self.operator = httpx.Client(
+            base_url=url, timeout=60, headers={"Authorization": f"Bearer {services.operator_token}"}
+        )
+
+    @property
+    def engine(self) -> InMemoryEngine:
+        engine = self.services.engine
+        assert isinstance(engine, InMemoryEngine)
+        return engine
+
+    def close(self) -> None:
+        self.anonymous.close()
+        self.operator.close()
+
+    def post(self, path: str, body: Any = None, **options: Any) -> JsonObject:
+        response = self.operator.post(path, json=body, **options)
+        assert response.status_code < 300, response.text
+        document: JsonObject = response.json()
+        return document
+
+    def get(self, path: str, **parameters: Any) -> JsonObject:
+        response = self.operator.get(path, params=parameters)
+        assert response.status_code == 200, response.text
+        document: JsonObject = response.json()
+        return document
+
+    def upload(self, data: bytes) -> str:
+        digest = sha256_of(data)
+        response = self.operator.put(f"/v1/blobs/{digest}", content=data)
+        assert response.status_code in (200, 201), response.text
+        return digest
+
+    def add_device(self, name: str = "bench-1", kind: str = "physical") -> Device:
+        created = self.post("/v1/devices", {"name": name, "board": "linux-host", "kind": kind})
+        body = {"join_token": created["join_token"], "facts": device_facts()}
+        response = self.anonymous.post("/agent/v1/enrol", json=body)
+        assert response.status_code == 200, response.text
+        device = Device(self.anonymous, response.json())
+        body = {"wait_s": 0, "facts_sha256": "f" * 64, "facts": device_facts()}
+        assert self.anonymous.post("/agent/v1/claim", json=body, headers=device.headers).status_code == 204
+        return device
+
+    def add_model(self, name: str = "net") -> JsonObject:
+        return self.post("/v1/models", {"name": name, "blob_sha256": self.upload(b"model " + name.encode())})
+
+    def add_job(self, recipes: tuple[Any, ...] = ("baseline",), **fields: Any) -> JsonObject:
+        model = self.add_model()
+        return self.post("/v1/jobs", {"model": model["id"], "recipes": list(recipes), **fields})
+
+    def enqueue(self, job: JsonObject, device: Device, *, variant: int = 0) -> tuple[str, str]:
+        """What the workflow does once a variant was compiled; returns the run's identifier and the artifact's hash."""
+        artifact = self.upload(f"artifact of {job['variants'][variant]['id']}".encode())
+        order = {"runtime": "onnxruntime", "artifact_name": "model.onnx", "artifact": self.blob_ref(artifact)}
+        with self.services.database.writing() as session:
+            run = enqueue_run(session, job["id"], job["variants"][variant]["id"], device.device_id, order)
+            return run.id, artifact
+
+    def blob_ref(self, sha256: str) -> JsonObject:
+        return {"sha256": sha256, "size_bytes": self.services.blobs.path(sha256).stat().st_size}
+
+    def run(self, run_id: str) -> JsonObject:
+        return self.get(f"/v1/runs/{run_id}")
+
+
+def device_facts() -> JsonObject:
+    return {
+        "agent_version": "0.1.0",
+        "board": "linux-host",
+        "hostname": "host",
+        "machine": "x86_64",
+        "system": "Linux",
+        "cpu_model": "cpu",
+        "n_cores": 2,
+        "memory_bytes": 1,
+    }
+
+
+LATENCIES_NS = [1_000_000 + 1000 * (i % 100) for i in range(700)]
+
+
+def latency_blob(latencies_ns: list[int] | None = None) -> bytes:
+    values = latencies_ns or LATENCIES_NS
+    return encode_samples({"start_ns": list(range(len(values))), "latency_ns": values})
+
+
+def make_report(artifact_sha256: str, blob: bytes | None = None, **changes: Any) -> JsonObject:
+    """A valid report over LATENCIES_NS with the fields of ``changes`` replaced."""
+    data = blob if blob is not None else latency_blob()
+    figures = summarize_latency(LATENCIES_NS)
+    report: JsonObject = {
+        "agent_version": "0.1.0",
+        "provenance": "measured",
+        "artifact": {"sha256": artifact_sha256, "size_bytes": 1},
+        "latency_ms": {
+            "n": figures.n,
+            **figures.percentiles,
+            "mean": figures.mean,
+            "minimum": figures.minimum,
+            "maximum": figures.maximum,
+            "intervals": figures.intervals,
+        },
+        "energy": {"value_mj": None, "reason": "no_sensor"},
+        "accuracy": {"value": 0.97, "n": 100, "n_correct": 97},
+        "memory": {
+            "after_import_bytes": 1,
+            "after_load_bytes": 1,
+            "peak_load_bytes": 1,
+            "peak_run_bytes": 5_000_000,
+            "peak_memory_bytes": 5_000_000,
+        },
+        "verdict": {"status": "valid"},
+        "samples": {"latency": {"sha256": sha256_of(data), "size_bytes": len(data)}},
+    }
+    return report | changes
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating costs more than most tests."""
+    path = tmp_path_factory.mktemp("template") / "edgefleet.db"
+    upgrade_to_head(f"sqlite:///{path}")
+    return path
+
+
+StartFleet = Callable[..., Fleet]
+
+
+@pytest.fixture
+def start_fleet(tmp_path: Path, migrated_sqlite: Path) -> Iterator[StartFleet]:
+    """Starts a controller; settings may be given by keyword."""
+    stack: list[Any] = []
+
+    def start(**changes: Any) -> Fleet:
+        tmp_path.joinpath("data").mkdir(exist_ok=True)
+        if "database_url" not in changes:
+            shutil.copy(migrated_sqlite, tmp_path / "data" / "edgefleet.db")
+        intervals = dict.fromkeys(("scan_interval_s", "presence_flush_s", "restart_queued_after_s"), NEVER_S)
+        clock = FakeClock()
+        app = create_app(
+            Settings(data_dir=tmp_path / "data", **{**intervals, **changes}),
+            engine=InMemoryEngine(),
+            clock=clock,
+            inspector=FakeInspector(),
+        )
+        serving = _serving(app)
+        fleet = Fleet(serving.__enter__(), app.state.services, clock)
+        stack.extend([serving, fleet])
+        return fleet
+
+    yield start
+    for item in reversed(stack):
+        if isinstance(item, Fleet):
+            item.close()
+        else:
+            item.__exit__(None, None, None)
+
+
+@pytest.fixture
+def fleet(start_fleet: StartFleet) -> Fleet:
+    """A controller with an empty SQLite store."""
+    return start_fleet()
