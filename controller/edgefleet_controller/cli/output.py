@@ -21,7 +21,10 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 """No controller answered."""
 
-console = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 240
+"""Columns on a pipe or in a file, where nothing should be cut to fit a window."""
+
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -79,4 +79,5 @@ def _settings(data_dir: Path | None, *, host: str | None = None, port: int | Non
 
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "dbos", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
