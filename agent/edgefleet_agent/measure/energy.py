@@ -16,6 +16,9 @@ from edgefleet_agent.sensors.recording import Recording
 
 Floats = NDArray[np.float64]
 
+N_BATCHES = 20
+"""Parts of a window for the batch-means variance."""
+
 _NO_READING = FAILED | VERIFIED | WAS_RESET
 
 
@@ -39,15 +42,21 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """A span with inferences back to back."""
+    """A span with inferences back to back.
+
+    ``batches``: parts of whole inferences (start_ns, end_ns, count); left out, inferences are taken as equally long.
+    """
 
     span: Span
     n_inferences: int
+    batches: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an empty window."""
         if self.n_inferences < 1:
             raise ValueError("a window holds at least one inference")
+        if not self.batches:
+            object.__setattr__(self, "batches", _even_batches(self.span, self.n_inferences))
 
 
 @dataclass(frozen=True)
@@ -147,10 +156,14 @@ def energy_between(series: PowerSeries, spans: Sequence[Span]) -> Floats:
     return energy
 
 
-def batch_energies(series: PowerSeries, span: Span, n_batches: int) -> Floats:
-    """Return the energies of equal parts of a span. Shape (n_batches,)."""
-    edges = np.linspace(span.start_ns, span.end_ns, n_batches + 1).astype(np.int64)
-    return energy_between(series, [Span(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:])])
+def batch_energies(series: PowerSeries, window: Window) -> Floats:
+    """Return the energy per inference of each batch of a window. Shape (n_batches,).
+
+    Batches hold whole inferences: cut anywhere else, the load's own pattern would look like scatter.
+    """
+    energies = energy_between(series, [Span(start_ns, end_ns) for start_ns, end_ns, _ in window.batches])
+    per_inference: Floats = energies / np.array([float(count) for _, _, count in window.batches])
+    return per_inference
 
 
 def count_distinct(series: PowerSeries, part: slice, cycle_s: float) -> int:
@@ -176,13 +189,35 @@ def split_windows(start_ns: NDArray[np.int64], latency_ns: NDArray[np.int64], n_
     """
     if len(start_ns) == 0:
         return ()
-    end_ns = int(start_ns[-1] + latency_ns[-1])
-    targets = np.linspace(int(start_ns[0]), end_ns, n_windows + 1)[1:-1]
-    cuts = np.unique(np.concatenate(([0], np.searchsorted(start_ns, targets), [len(start_ns)])))
-    edges_ns = np.append(start_ns[cuts[:-1]], end_ns)
+    edges_ns = np.append(start_ns, start_ns[-1] + latency_ns[-1])
+    cuts = _cuts(edges_ns, n_windows)
     return tuple(
-        Window(Span(int(edges_ns[i]), int(edges_ns[i + 1])), int(cuts[i + 1] - cuts[i])) for i in range(len(cuts) - 1)
+        Window(
+            Span(int(edges_ns[first]), int(edges_ns[last])),
+            int(last - first),
+            _batches(edges_ns[first : last + 1]),
+        )
+        for first, last in zip(cuts[:-1], cuts[1:])
     )
+
+
+def _cuts(edges_ns: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:
+    """Return the indices of the edges that cut a series of inferences into parts of about equal time."""
+    targets = np.linspace(int(edges_ns[0]), int(edges_ns[-1]), n_parts + 1)[1:-1]
+    inner = np.searchsorted(edges_ns, targets)
+    return np.unique(np.concatenate(([0], inner, [len(edges_ns) - 1]))).astype(np.int64)
+
+
+def _batches(edges_ns: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
+    cuts = _cuts(edges_ns, N_BATCHES)
+    return tuple((int(edges_ns[a]), int(edges_ns[b]), int(b - a)) for a, b in zip(cuts[:-1], cuts[1:]))
+
+
+def _even_batches(span: Span, n_inferences: int) -> tuple[tuple[int, int, int], ...]:
+    counts = np.unique(np.round(np.linspace(0, n_inferences, N_BATCHES + 1)).astype(np.int64))
+    duration_ns = span.end_ns - span.start_ns
+    edges = [span.start_ns + round(duration_ns * int(count) / n_inferences) for count in counts]
+    return tuple((edges[i], edges[i + 1], int(counts[i + 1] - counts[i])) for i in range(len(counts) - 1))
 
 
 @dataclass(frozen=True)

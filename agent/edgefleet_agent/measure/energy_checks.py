@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgefleet_agent.measure.energy import IdleLine, PowerSeries, Span, Take, batch_energies
+from edgefleet_agent.measure.energy import IdleLine, PowerSeries, Span, Take, energy_between
 from edgefleet_agent.sensors.power_sensor import FAILED, OVERFLOW, SATURATED, TIMED_OUT, VERIFIED, WAS_RESET
 from edgefleet_agent.sensors.recording import Recording
 from edgefleet_agent.wire.reasons import Reason
@@ -162,5 +162,11 @@ def _too_short(take: Take, series: PowerSeries, policy: EnergyPolicy) -> Iterato
 
 
 def _idle_wander_w(series: PowerSeries, spans: Sequence[Span]) -> float:
-    batches = [batch_energies(series, span, N_IDLE_BATCHES) / (span.duration_s / N_IDLE_BATCHES) for span in spans]
-    return float(np.sqrt(np.mean([np.var(powers, ddof=1) for powers in batches])))
+    """Return the standard deviation of idle power between parts of the idle windows."""
+    variances = []
+    for span in spans:
+        edges = np.linspace(span.start_ns, span.end_ns, N_IDLE_BATCHES + 1).astype(np.int64)
+        parts = [Span(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:])]
+        powers_w = energy_between(series, parts) / (span.duration_s / N_IDLE_BATCHES)
+        variances.append(float(np.var(powers_w, ddof=1)))
+    return float(np.sqrt(np.mean(variances)))

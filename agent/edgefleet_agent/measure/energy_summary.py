@@ -147,7 +147,7 @@ def _gross_budget(
 ) -> Optional[Budget]:
     pairs = [(take, one, window) for take, one in zip(takes, series) for window in take.windows]
     terms = [
-        window_uncertainty(one, window.span, float(energy), take.recording.traits, take.recording.traits.limits)
+        window_uncertainty(one, window, float(energy), take.recording.traits, take.recording.traits.limits)
         if take.recording.traits.limits is not None
         else None
         for (take, one, window), energy in zip(pairs, gross)

@@ -10,11 +10,8 @@ from typing import Optional
 
 import numpy as np
 
-from edgefleet_agent.measure.energy import Floats, PowerSeries, Span, batch_energies, count_distinct
+from edgefleet_agent.measure.energy import N_BATCHES, Floats, PowerSeries, Window, batch_energies, count_distinct
 from edgefleet_agent.sensors.power_sensor import PowerLimits, SensorTraits
-
-N_BATCHES = 20
-"""Parts of a window for the batch-means variance."""
 
 COVERAGE_FACTOR = 2.0
 """Expanded uncertainty of about 95 % (JCGM 100:2008 6.3.3)."""
@@ -70,11 +67,11 @@ def student_t_975(degrees_of_freedom: float) -> float:
 
 
 def window_uncertainty(
-    series: PowerSeries, span: Span, energy_j: float, traits: SensorTraits, limits: PowerLimits
+    series: PowerSeries, window: Window, energy_j: float, traits: SensorTraits, limits: PowerLimits
 ) -> WindowUncertainty:
     """Return the terms of one window."""
-    part = series.inside(span)
-    duration_s, n_distinct = span.duration_s, max(count_distinct(series, part, traits.cycle_s), 1)
+    part = series.inside(window.span)
+    duration_s, n_distinct = window.span.duration_s, max(count_distinct(series, part, traits.cycle_s), 1)
     mean_w = energy_j / duration_s
     voltage_v, current_a = _mean_level(series, part, mean_w)
     spacing_s = np.diff(series.t_s[part])
@@ -87,7 +84,7 @@ def window_uncertainty(
         quantization_j=quantization_w(series, part, limits, voltage_v, current_a) * duration_s,
         edges_j=abs(mean_w) * (series.spacing_s + jitter_s) * (2 / 12) ** 0.5,
         aliasing_j=aliasing_w(series, part, traits, n_distinct) * duration_s,
-        within_j=batch_scatter(batch_energies(series, span, N_BATCHES)),
+        within_j=batch_scatter(batch_energies(series, window)) * window.n_inferences,
     )
 
 
@@ -128,14 +125,16 @@ def aliasing_w(series: PowerSeries, part: slice, traits: SensorTraits, n_distinc
 
 
 def batch_scatter(batches_j: Floats) -> float:
-    """Return the standard uncertainty of a window's energy from its batch means.
+    """Return the standard uncertainty of a mean from its batches.
 
     The variance comes from successive differences (von Neumann 1941), which a slow drift does not inflate: the drift is
     part of the energy to be measured.
     """
     n = len(batches_j)
+    if n < 2:
+        return 0.0
     variance = float(np.sum(np.diff(batches_j) ** 2)) / (2 * (n - 1))
-    return (n * variance) ** 0.5
+    return float((variance / n) ** 0.5)
 
 
 def make_budget(per_window: list[WindowUncertainty], energies_j: Floats, counts: Floats) -> Budget:

@@ -170,13 +170,12 @@ class FakeIna228(FakeIna):
         """Return the ENERGY register when counting ended at ``until_s`` of the waveform."""
         load, errors = self.loads[1], self.errors
         gain = (1 + errors.shunt_gain) * (1 + errors.bus_gain + errors.bus_offset_v / load.voltage_v)
-        duration_s = until_s - self._counting_from_s
-        offset_w = errors.shunt_offset_v / self.shunt_ohm * load.voltage_v
-        energy_j = load.waveform.energy_j(self._counting_from_s, until_s) * gain + offset_w * duration_s
-        # SHUNT_CAL = 13107.2e6 * I_LSB * R as set by the host, who knows only the nominal resistance
-        shunt_cal_ratio = self.registers[0x02] / (13107.2e6 * ina.ina228_lsb_a(self.shunt_ohm) * self.shunt_ohm)
-        lsb_j = 16 * 3.2 * ina.ina228_lsb_a(self.shunt_ohm)
-        return rounded(energy_j * shunt_cal_ratio / lsb_j - 0.5, 0, (1 << 40) - 1)
+        offset_w = errors.shunt_offset_v * load.voltage_v / self.shunt_ohm
+        energy_j = load.waveform.energy_j(self._counting_from_s, until_s) * gain
+        energy_j = energy_j + offset_w * (until_s - self._counting_from_s)
+        # current counts = shunt counts * 4096 / SHUNT_CAL; energy counts 16 * 3.2 of them times volts and seconds (8.1.2)
+        shunt_counts = energy_j * self.shunt_ohm / 312.5e-9
+        return rounded(shunt_counts * 4096 / self.registers[0x02] / (16 * 3.2) - 0.5, 0, (1 << 40) - 1)
 
     def read(self, register: int, now_ns: int) -> int:
         """Return a register of 16, 24 or 40 bits."""

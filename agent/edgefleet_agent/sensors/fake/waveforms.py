@@ -160,30 +160,38 @@ class Piecewise:
 
 
 @dataclass(frozen=True)
-class Bursts:
-    """``idle`` at all times, and ``extra`` on top of it inside each (start, end): inference windows on a board.
+class Burst:
+    """A load from ``start_s`` to ``end_s``; its waveform runs on absolute time, so a pulse train is not restarted."""
 
-    ``extra`` runs on absolute time, so a pulse train (``Square``) is not restarted by a burst.
-    """
+    start_s: float
+    end_s: float
+    load: Waveform
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Idle power at all times with loads on top of it: inference windows on a board."""
 
     idle: Waveform
-    extra: Waveform
-    spans_s: tuple[tuple[float, float], ...]
+    bursts: tuple[Burst, ...]
 
     def power_w(self, t_s: Any) -> Any:
         """Return the power at each time."""
         t = np.asarray(t_s, dtype=np.float64)
-        inside = np.zeros(t.shape, dtype=bool)
-        for start_s, end_s in self.spans_s:
-            inside |= (t >= start_s) & (t < end_s)
-        return self.idle.power_w(t) + np.where(inside, self.extra.power_w(t), 0.0)
+        total = self.idle.power_w(t)
+        for burst in self.bursts:
+            inside = (t >= burst.start_s) & (t < burst.end_s)
+            total = total + np.where(inside, burst.load.power_w(t), 0.0)
+        return total
 
     def energy_j(self, a_s: Any, b_s: Any) -> Any:
         """Return the exact integral."""
-        a, b = np.asarray(a_s, dtype=np.float64), np.asarray(b_s, dtype=np.float64)
-        total = self.idle.energy_j(a, b)
-        for start_s, end_s in self.spans_s:
-            total = total + self.extra.energy_j(np.clip(a, start_s, end_s), np.clip(b, start_s, end_s))
+        a, b = np.broadcast_arrays(np.asarray(a_s, dtype=np.float64), np.asarray(b_s, dtype=np.float64))
+        total = np.array(self.idle.energy_j(a, b))
+        for burst in self.bursts:
+            meets = (a < burst.end_s) & (b > burst.start_s)
+            from_s, until_s = np.maximum(a[meets], burst.start_s), np.minimum(b[meets], burst.end_s)
+            total[meets] += burst.load.energy_j(from_s, until_s)
         return total
 
 
@@ -193,8 +201,8 @@ _SHAPES = {shape.__name__.lower(): shape for shape in (Constant, Square, Ramp, S
 def waveform_to_json(waveform: Any) -> dict[str, Any]:
     """Return a JSON object that ``waveform_from_json`` turns back, to hand a waveform to the sampling process."""
     if isinstance(waveform, Bursts):
-        parts = {"idle": waveform_to_json(waveform.idle), "extra": waveform_to_json(waveform.extra)}
-        return {"shape": "bursts", **parts, "spans_s": [list(span) for span in waveform.spans_s]}
+        loads = [[one.start_s, one.end_s, waveform_to_json(one.load)] for one in waveform.bursts]
+        return {"shape": "bursts", "idle": waveform_to_json(waveform.idle), "bursts": loads}
     if isinstance(waveform, Piecewise):
         return {"shape": "piecewise", "t_s": list(waveform.t_s), "p_w": list(waveform.p_w)}
     return {"shape": type(waveform).__name__.lower(), **asdict(waveform)}
@@ -205,8 +213,8 @@ def waveform_from_json(document: Mapping[str, Any]) -> Waveform:
     fields = dict(document)
     shape = fields.pop("shape", None)
     if shape == "bursts":
-        spans = tuple((float(start), float(end)) for start, end in fields["spans_s"])
-        return Bursts(waveform_from_json(fields["idle"]), waveform_from_json(fields["extra"]), spans)
+        loads = tuple(Burst(start, end, waveform_from_json(load)) for start, end, load in fields["bursts"])
+        return Bursts(waveform_from_json(fields["idle"]), loads)
     if shape == "piecewise":
         return Piecewise(tuple(fields["t_s"]), tuple(fields["p_w"]))
     if shape not in _SHAPES:
