@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,12 @@ from onnx import ModelProto, numpy_helper
 from edgefleet_deploy import onnx_calibration
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
 from edgefleet_deploy.errors import CandidateRefused, ParityFailed
-from edgefleet_deploy.manifest import ParityReport
+from edgefleet_deploy.manifest import ParityReport, TensorSpec
 from edgefleet_deploy.onnx_export import export_module, refuse_non_finite, run_module
-from edgefleet_deploy.onnx_files import convert_opset, copy_model, name_batch, refuse_unsupported
+from edgefleet_deploy.onnx_files import copy_model, name_batch, opset_candidates, refuse_unsupported
 from edgefleet_deploy.onnx_optimization import optimize_graph
 from edgefleet_deploy.onnx_session import OnnxSession, saturates_products
-from edgefleet_deploy.onnx_versions import min_onnxruntime_version, opset_of
+from edgefleet_deploy.onnx_versions import ir_version_for, min_onnxruntime_version, opset_of
 from edgefleet_deploy.parity import FP32_TOLERANCE, INT8_TOLERANCE, check_parity, snr_db
 from edgefleet_deploy.samples import Samples, calibration_samples, parity_samples
 from edgefleet_deploy.targets import Target, parse_version
@@ -32,6 +32,7 @@ Precision = Literal["fp32", "int8"]
 
 MANY_WEIGHTS = 10_000
 """From here on weights outweigh the graph's own bytes, and an int8 file must be smaller than the float one."""
+ORIGINAL = "the original ONNX file"
 QDQ_OPSET = 13
 """First opset with one scale per channel (ONNX operator changelog, DequantizeLinear-13)."""
 
@@ -73,7 +74,8 @@ class OnnxCompiler:
         else:
             written = _write_onnx(candidate, context)
         context.progress(0.6, "comparing the artifact with the candidate")
-        return _finish(written, context)
+        compiled = _finish(written, context)
+        return replace(compiled, notes=_merged(compiled.notes, candidate))
 
     def open(self, payload: bytes, *, threads: int) -> OnnxSession:
         """Return the file, loaded under onnxruntime on this host."""
@@ -92,19 +94,6 @@ def _write_torch(candidate: TorchCandidate, context: CompileContext) -> _Written
     return _Written(model, candidate.traits.precision, {session.outputs[0].name: outputs}, name, samples)
 
 
-def _write_onnx(candidate: OnnxCandidate, context: CompileContext) -> _Written:
-    source = copy_model(candidate.model)
-    refuse_unsupported(source)
-    original = OnnxSession(source.SerializeToString(), threads=context.threads)
-    samples = parity_samples(context.data, original.inputs, context.seed)
-    outputs = original.run(samples.inputs)
-    model, notes = _fit_opset(source, context, samples, outputs)
-    if candidate.plan is None:
-        optimize_graph(model, ir_version=context.target.ir_version)
-        return _Written(model, candidate.traits.precision, outputs, "the original ONNX file", samples, notes=notes)
-    return _quantize(model, candidate.plan, context, original, _Reference(samples, outputs, notes))
-
-
 @dataclass(frozen=True)
 class _Reference:
     """The original graph's outputs on the samples, and what was noted so far."""
@@ -114,37 +103,52 @@ class _Reference:
     notes: tuple[str, ...]
 
 
-def _fit_opset(
-    source: ModelProto, context: CompileContext, samples: Samples, outputs: Mapping[str, Array]
-) -> tuple[ModelProto, tuple[str, ...]]:
-    """Return the graph in an opset of the target where the converter provably keeps what it computes, else as it is."""
+def _write_onnx(candidate: OnnxCandidate, context: CompileContext) -> _Written:
+    source = copy_model(candidate.model)
+    refuse_unsupported(source)
+    original = OnnxSession(source.SerializeToString(), threads=context.threads)
+    samples = parity_samples(context.data, original.inputs, context.seed)
+    known = _Reference(samples, original.run(samples.inputs), ())
     name_batch(source)
-    opset = opset_of(source)
-    if opset <= context.target.opset:
-        return source, ()
-    converted = convert_opset(source, context.target.opset)
-    if converted is None:
-        return source, ("opset_kept",)
-    try:
-        found = OnnxSession(converted.SerializeToString(), threads=context.threads).run(samples.inputs)
-        check_parity(
-            outputs, found, tolerance=FP32_TOLERANCE, reference_name="the original ONNX file", samples=samples.source
-        )
-    except (CandidateRefused, ParityFailed):
-        return source, ("opset_kept",)
-    return converted, ("opset_converted",)
+    optimize_graph(source, ir_version=context.target.ir_version)
+    if opset_of(source) > context.target.opset:
+        converted = _fit_opset(source, context.target.opset, known, context.threads)
+        known = replace(known, notes=("opset_kept" if converted is None else "opset_converted",))
+        source = source if converted is None else converted
+    if candidate.plan is not None:
+        return _quantize(source, candidate.plan, context, original.inputs, known)
+    source.ir_version = ir_version_for(opset_of(source), context.target.ir_version)
+    return _Written(source, candidate.traits.precision, known.outputs, ORIGINAL, samples, notes=known.notes)
+
+
+def _fit_opset(source: ModelProto, opset: int, known: _Reference, threads: int) -> ModelProto | None:
+    """Return the graph in this opset if a conversion was seen to compute the same on the samples, else None."""
+    for converted in opset_candidates(source, opset):
+        try:
+            found = OnnxSession(converted.SerializeToString(), threads=threads).run(known.samples.inputs)
+            check_parity(
+                known.outputs,
+                found,
+                tolerance=FP32_TOLERANCE,
+                reference_name=ORIGINAL,
+                samples=known.samples.source,
+            )
+        except (CandidateRefused, ParityFailed):
+            continue  # this way of converting is not safe; the caller keeps or refuses the model
+        return converted
+    return None
 
 
 def _quantize(
     model: ModelProto,
     plan_document: Mapping[str, Any],
     context: CompileContext,
-    original: OnnxSession,
+    specs: tuple[TensorSpec, ...],
     known: _Reference,
 ) -> _Written:
     plan = onnx_calibration.read_plan(plan_document)
     if opset_of(model) < QDQ_OPSET:
-        upgraded = convert_opset(model, QDQ_OPSET)
+        upgraded = _fit_opset(model, QDQ_OPSET, known, context.threads)
         if upgraded is None:
             raise CandidateRefused(
                 f"the model has opset {opset_of(model)}, int8 needs {QDQ_OPSET} and the converter cannot raise it: export the "
@@ -152,13 +156,11 @@ def _quantize(
                 code="opset_too_old",
             )
         model = upgraded
-    optimize_graph(model, ir_version=context.target.ir_version)
-    calibration = calibration_samples(
-        context.data, original.inputs, n_samples=plan.calibration.n_samples, seed=context.seed
-    )
+    data = context.data if plan.calibration.source == "train" else None
+    calibration = calibration_samples(data, specs, n_samples=plan.calibration.n_samples, seed=plan.calibration.seed)
     context.progress(0.2, f"calibrating on {len(calibration)} samples")
     quantized = onnx_calibration.quantize_graph(
-        model, plan, calibration, fixed_batch=_fixed_batch(original), work_dir=context.work_dir
+        model, plan, calibration, fixed_batch=_fixed_batch(specs), work_dir=context.work_dir
     )
     simulated = OnnxSession(quantized.SerializeToString(), threads=context.threads, optimize=False)
     reference = simulated.run(known.samples.inputs)
@@ -169,8 +171,8 @@ def _quantize(
     )
 
 
-def _fixed_batch(session: OnnxSession) -> int | None:
-    sizes = [spec.shape[0] for spec in session.inputs if spec.shape and isinstance(spec.shape[0], int)]
+def _fixed_batch(specs: tuple[TensorSpec, ...]) -> int | None:
+    sizes = [spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], int)]
     return min(sizes) if sizes else None
 
 
@@ -261,6 +263,12 @@ def _size_notes(written: _Written, size_bytes: int) -> tuple[str, ...]:
 def _serialize(model: ModelProto) -> bytes:
     payload: bytes = model.SerializeToString(deterministic=True)
     return payload
+
+
+def _merged(notes: tuple[str, ...], candidate: Candidate) -> tuple[str, ...]:
+    """Return the notes with those of the passes that made the candidate, each once."""
+    earlier = tuple(note for record in candidate.history for note in record.notes)
+    return tuple(dict.fromkeys((*earlier, *notes)))
 
 
 def _tool_versions() -> dict[str, str]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
-from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.passes.specs import ActivationFormat, Calibration, WeightFormat
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.samples import Samples
@@ -19,10 +19,28 @@ Array = NDArray[Any]
 _BATCH = 32
 
 
-def read_plan(plan: Mapping[str, Any]) -> Quantize:
+class PlanCalibration(Calibration):
+    """The samples a plan was made for."""
+
+    source: Literal["train", "random"] = Field(description="train: the training split; random: standard-normal inputs.")
+    seed: int = Field(ge=0, description="Seed of the choice of samples.")
+
+
+class QuantizationPlan(BaseModel):
+    """The post-training quantization that an ONNX candidate asks its compiler for (edgefleet.plan)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: Literal[1] = Field(description="Version of this document.")
+    method: Literal["post_training"] = Field(description="How scales are found.")
+    weights: WeightFormat = Field(description="Format of the weights.")
+    activations: ActivationFormat = Field(description="Format of the activations.")
+    calibration: PlanCalibration = Field(description="Samples and observer.")
+
+
+def read_plan(plan: Mapping[str, Any]) -> QuantizationPlan:
     """Return the quantization a candidate's plan asks for; CandidateRefused ``plan_invalid`` if it is not one."""
     try:
-        return Quantize.model_validate(plan)
+        return QuantizationPlan.model_validate(plan)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "plan"
@@ -50,7 +68,7 @@ def _split(samples: Samples, batch: int) -> Iterator[dict[str, Array]]:
 
 
 def quantize_graph(
-    model: ModelProto, plan: Quantize, samples: Samples, *, fixed_batch: int | None, work_dir: Path
+    model: ModelProto, plan: QuantizationPlan, samples: Samples, *, fixed_batch: int | None, work_dir: Path
 ) -> ModelProto:
     """Return the graph with QuantizeLinear/DequantizeLinear pairs and int8 weights; opset 13 or newer is needed.
 

@@ -1,11 +1,14 @@
 """Making a person's own ONNX graph fit a target: shapes, opset, IR version."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from onnx import (
     ModelProto,
     TensorProto,
     ValueInfoProto,
     checker,
+    helper,
     inliner,
     numpy_helper,
     shape_inference,
@@ -14,10 +17,12 @@ from onnx import (
 
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.onnx_export import BATCH_SYMBOL
-from edgefleet_deploy.onnx_graph import subgraphs
+from edgefleet_deploy.onnx_graph import has_subgraphs, subgraphs
 from edgefleet_deploy.onnx_lean import drop_unused_opsets
 from edgefleet_deploy.onnx_versions import ir_version_for, opset_of
 
+IR_WITH_FREE_INITIALIZERS = 4
+"""First IR version in which constants need not be listed as inputs (onnx/onnx.proto, IR_VERSION_2019_1_22)."""
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx"})
 CONVERSION_ERRORS = (
     version_converter.ConvertError,
@@ -105,15 +110,36 @@ def name_batch(model: ModelProto) -> None:
                 dim.dim_param = BATCH_SYMBOL
 
 
-def convert_opset(model: ModelProto, opset: int) -> ModelProto | None:
-    """Return the graph in another opset, checked; None where the converter cannot do it."""
-    source = copy_model(model)
-    drop_unused_opsets(source)
-    source.ir_version = max(source.ir_version, 4)
+def opset_candidates(model: ModelProto, opset: int) -> Iterator[ModelProto]:
+    """Yield the graph in another opset, each way checked against that opset's operator definitions.
+
+    First under the other number as it is (downwards only: most new operator versions only add element types), then as
+    onnx's converter rewrites it. Whether it still computes the same is for the caller to compare.
+    """
+    drop_unused_opsets(model)
+    if opset < opset_of(model) and not has_subgraphs(model):
+        yield from _checked(_stamped(model, opset), opset)
     try:
-        converted = version_converter.convert_version(source, opset)
-        converted.ir_version = ir_version_for(opset, 0)
-        checker.check_model(converted, full_check=True)
+        converted = version_converter.convert_version(_stamped(model, opset_of(model)), opset)
     except CONVERSION_ERRORS:
-        return None
-    return converted if opset_of(converted) == opset else None
+        return
+    yield from _checked(converted, opset)
+
+
+def _checked(model: ModelProto, opset: int) -> Iterator[ModelProto]:
+    model.ir_version = ir_version_for(opset, 0)
+    try:
+        checker.check_model(model, full_check=True)
+    except CONVERSION_ERRORS:
+        return
+    if opset_of(model) == opset:
+        yield model
+
+
+def _stamped(model: ModelProto, opset: int) -> ModelProto:
+    """Return a copy that imports exactly this opset, in an IR version that allows constants outside the inputs."""
+    stamped = copy_model(model)
+    del stamped.opset_import[:]
+    stamped.opset_import.append(helper.make_opsetid("", opset))
+    stamped.ir_version = max(stamped.ir_version, IR_WITH_FREE_INITIALIZERS)
+    return stamped
