@@ -148,6 +148,12 @@ def _check_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], name: 
             code="tensors_mismatch",
             detail={"tensors": odd[:50]},
         )
+    broken = sorted(key for key, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    if broken:
+        raise ModelFileInvalid(
+            f"{name} has NaN or infinite values in {', '.join(broken[:5])}: train the network again.",
+            code="weights_not_finite",
+        )
 
 
 def _onnx_bytes(candidate: OnnxCandidate) -> bytes:
@@ -162,7 +168,8 @@ def _onnx_bytes(candidate: OnnxCandidate) -> bytes:
     del model.metadata_props[:]
     for key, value in kept:
         model.metadata_props.add(key=key, value=value)
-    return model.SerializeToString(deterministic=True)
+    payload: bytes = model.SerializeToString(deterministic=True)
+    return payload
 
 
 def _load_onnx(path: Path) -> OnnxCandidate:

@@ -39,7 +39,7 @@ def predict_logits(model: nn.Module, x: Tensor) -> Tensor:
     """Return logits (n, n_classes) of all samples, in eval mode."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(batch) for batch in x.split(BATCH)])
+        return torch.cat([model(batch) for batch in torch.split(x, BATCH)])
 
 
 def evaluate(model: nn.Module, split: Split) -> Evaluation:

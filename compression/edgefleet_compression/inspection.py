@@ -4,12 +4,12 @@ Only called in a child process. Refused: pickles (by content, whatever the name 
 external data, operators of unknown domains, files above the size limit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
@@ -25,7 +25,7 @@ KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _ZIP_MAGIC: Final = b"PK\x03\x04"
 _PICKLE_PROTOCOL: Final = 0x80
 _TAR_MAGIC_AT: Final = 257
-_ELEMENT_TYPES: Final = {
+_ELEMENT_TYPES: Final[Mapping[int, str]] = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",
     onnx.TensorProto.DOUBLE: "float64",

@@ -101,7 +101,12 @@ def parse_structure(text: str) -> Structure:
             f"The structure document ({STRUCTURE_KEY}) is not valid at {where}: {first['msg']}.",
             code="structure_invalid",
         ) from error
-    parse_arguments(structure.architecture, structure.arguments)
+    arguments = parse_arguments(structure.architecture, structure.arguments)
+    if not arguments.accepts(structure.input.shape):
+        raise ModelFileInvalid(
+            f"{structure.architecture} with these arguments does not take samples of shape {list(structure.input.shape)}.",
+            code="structure_invalid",
+        )
     return structure
 
 

@@ -14,7 +14,7 @@ from edgefleet_compression.data.registry import load_data
 from edgefleet_compression.evaluate import evaluate
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
-from edgefleet_compression.models.specs import parse_arguments
+from edgefleet_compression.models.specs import check_input_shape, parse_arguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import apply, pass_seed, run_recipe
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
@@ -50,6 +50,7 @@ def new_candidate(architecture: str, arguments: Mapping[str, Any], data: DataSet
     shape = tuple(int(length) for length in data.train.x.shape[1:])
     n_classes = data.n_classes or 1
     checked = parse_arguments(architecture, {"in_channels": shape[0], "n_classes": n_classes, **arguments})
+    check_input_shape(architecture, checked, shape)
     document = checked.model_dump(mode="json")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

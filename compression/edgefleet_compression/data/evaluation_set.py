@@ -95,5 +95,5 @@ def _write(split: Split, path: Path) -> None:
     arrays = dict(split.inputs) if split.y is None else {**split.inputs, "y": split.y}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
     partial.replace(path)

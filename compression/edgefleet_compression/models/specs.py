@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.errors import DataInvalid, ModelFileInvalid
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Depth = Annotated[int, Field(ge=1, le=64)]
@@ -18,6 +18,9 @@ class ArchitectureArguments(Protocol):
 
     def scaled(self, *, width_ratio: float, depth_ratio: float) -> Self:
         """Return the arguments of a narrower or shallower network of the same family."""
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Return True if one sample may have this shape."""
 
     def model_dump(self) -> dict[str, Any]:
         """Return the arguments as a JSON-safe document."""
@@ -31,15 +34,19 @@ class ResNetArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     in_channels: Width = Field(1, description="Channels of the input image.")
     n_classes: Width = Field(10, description="Classes.")
-    stem_width: Width = Field(32, description="Channels of the first convolution.")
-    widths: tuple[Width, ...] = Field((32, 64, 96), min_length=1, max_length=8, description="Channels per stage.")
-    blocks: tuple[Depth, ...] = Field((1, 1, 1), min_length=1, max_length=8, description="Blocks per stage.")
+    stem_width: Width = Field(48, description="Channels of the first convolution.")
+    widths: tuple[Width, ...] = Field((48, 96), min_length=1, max_length=8, description="Channels per stage.")
+    blocks: tuple[Depth, ...] = Field((1, 1), min_length=1, max_length=8, description="Blocks per stage.")
 
     @model_validator(mode="after")
     def _same_length(self) -> "ResNetArguments":
         if len(self.widths) != len(self.blocks):
             raise PydanticCustomError("stages_mismatch", "widths and blocks must have one entry per stage.")
         return self
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Return True for an image [C, H, W] with the right channels."""
+        return len(shape) == 3 and shape[0] == self.in_channels
 
     def scaled(self, *, width_ratio: float, depth_ratio: float) -> "ResNetArguments":
         """Return a smaller network: widths rounded to multiples of 8 (at least 8), at least one block per stage."""
@@ -49,6 +56,16 @@ class ResNetArguments(BaseModel):
                 "widths": tuple(_scale_width(width, width_ratio) for width in self.widths),
                 "blocks": tuple(max(1, round(count * depth_ratio)) for count in self.blocks),
             }
+        )
+
+
+def check_input_shape(architecture: str, arguments: ResNetArguments, shape: tuple[int, ...]) -> None:
+    """Raise DataInvalid ``data_shape_mismatch`` unless the architecture takes samples of this shape."""
+    if not arguments.accepts(shape):
+        raise DataInvalid(
+            f"{architecture} takes images of shape [{arguments.in_channels}, height, width], not {list(shape)}.",
+            code="data_shape_mismatch",
+            detail={"found": list(shape)},
         )
 
 

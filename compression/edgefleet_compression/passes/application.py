@@ -12,6 +12,7 @@ from edgefleet_compression.data.dataset import DataSet, check_fits
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes import quantize, structured_prune, train  # they register themselves with apply
 from edgefleet_compression.passes.dispatch import apply
+from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.records import StepRecord
@@ -20,7 +21,6 @@ __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
 _REGISTERED: Final = (quantize, structured_prune, train)
 
-BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
 BATCHNORM_KEPT: Final = "batchnorm_kept_no_data"
 
 

@@ -19,7 +19,7 @@ from edgefleet_compression.structure import Structure
 
 
 @singledispatch
-def apply(spec: Any, candidate: Candidate, context: Context) -> Candidate:
+def apply(spec: Any, candidate: Candidate, context: Context) -> Candidate:  # noqa: ARG001 - the signature of all passes
     """Return what the pass makes of the candidate, with one more record in its history.
 
     The candidate given is never changed; the only side effect is ``context.emit``. Raises PassRefused where the pass

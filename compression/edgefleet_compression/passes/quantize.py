@@ -14,12 +14,16 @@ from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.quantization.calibration import calibrate_, reestimate_batchnorm_
-from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
+from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
 from edgefleet_compression.records import Cost, StepRecord
 from edgefleet_compression.structure import QuantizationPlan, Structure
 
 CALIBRATION_RANDOM: Final = "calibration_random"
 """Note: there was no data set, so ranges were found on standard-normal inputs; accuracy can suffer."""
+
+
+BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
+"""Note: BatchNorm's means and variances are those of the training split under the present weights."""
 
 
 @apply.register
@@ -43,11 +47,14 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
     samples = calibration_samples(
         context.data, structure.input.shape, n_samples=spec.calibration.n_samples, seed=context.seed
     )
+    notes: tuple[str, ...] = (CALIBRATION_RANDOM,)
     if context.data is not None:
-        reestimate_batchnorm_(model, as_tensor(context.data.train.x))
+        done = reestimate_batchnorm_(model, as_tensor(context.data.train.x))
+        notes = (BATCHNORM_REESTIMATED,) if done else ()
     graph_module = fold_batchnorm(model)
     skipped = insert_fake_quant_(graph_module, spec.activations)
     calibrate_(graph_module, samples)
+    snap_biases_(graph_module)
     plan = QuantizationPlan(
         method="post_training",
         weights=spec.weights,
@@ -59,7 +66,7 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
         structure=structure.model_copy(update={"quantization": plan}),
         samples=len(samples),
         skipped=skipped,
-        notes=() if context.data is not None else (CALIBRATION_RANDOM,),
+        notes=notes,
     )
 
 

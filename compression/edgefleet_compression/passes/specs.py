@@ -116,8 +116,8 @@ class LearningRateSchedule(Spec):
 class Student(Spec):
     """A network that replaces the candidate: a smaller one of the same family, or an explicit architecture."""
 
-    width_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Widths of the student over the candidate's.")
-    depth_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Blocks of the student over the candidate's.")
+    width_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Widths of the student over the architecture's.")
+    depth_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Blocks of the student over the architecture's.")
     architecture: str | None = Field(
         None, max_length=64, description="Another registered architecture; then give arguments."
     )
@@ -168,6 +168,12 @@ class FakeQuant(QuantizationFormat):
     kind: Literal["fake_quant"] = "fake_quant"
     start_fraction: float = Field(
         0.5, ge=0.0, lt=1.0, description="Share of the budget trained in float with live BatchNorm before the folding."
+    )
+    lr_ratio: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Learning rate after the folding over the schedule's: without BatchNorm the float rate diverges.",
     )
 
 

@@ -54,7 +54,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     model.eval()
     before = read_layers(model)
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(2, *structure.input.shape))
-    outputs = _output_layers(model, before, structure.task.n_classes)
+    outputs = _output_layers(before, structure.task.n_classes)
     groups, skipped = _scored_groups(spec, model, graph, outputs, context)
     kept = _kept_per_group(spec, groups)
     for group in groups:
@@ -78,7 +78,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     )
 
 
-def _output_layers(model: nn.Module, layers: Mapping[str, LayerShape], n_classes: int) -> list[str]:
+def _output_layers(layers: Mapping[str, LayerShape], n_classes: int) -> list[str]:
     """Return the layer that gives the logits: the last one with one output per class."""
     names = [name for name, shape in layers.items() if shape.kind != "batchnorm2d" and shape.n_out == n_classes]
     last = [name for name in layers if layers[name].kind != "batchnorm2d"][-1:]
@@ -116,7 +116,7 @@ def _channel_scores(group: Any, names: Mapping[nn.Module, str], scores: Mapping[
     makers = (tp.prune_conv_out_channels, tp.prune_linear_out_channels, tp.prune_depthwise_conv_out_channels)
     for item in group:
         name = names.get(item.dep.layer)
-        if item.dep.handler not in makers or name not in scores:
+        if name is None or name not in scores or item.dep.handler not in makers:
             continue
         per_channel = scores[name].flatten(1).sum(dim=1)
         total.index_add_(0, torch.tensor(item.root_idxs), per_channel[torch.tensor(item.idxs)])
@@ -133,7 +133,7 @@ def _kept_per_group(spec: StructuredPrune, groups: Sequence[_Group]) -> dict[str
         n_pruned = round(spec.amount * every.numel())
         doomed = torch.zeros(every.numel())
         doomed[torch.argsort(every, stable=True)[:n_pruned]] = 1.0
-        pieces = doomed.split([len(group.scores) for group in groups]) if groups else ()
+        pieces = torch.split(doomed, [len(group.scores) for group in groups]) if groups else ()
         wanted = {
             group.root: len(group.scores) - float(piece.sum()) for group, piece in zip(groups, pieces, strict=True)
         }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgefleet_compression.candidate import Candidate, TorchCandidate
 from edgefleet_compression.context import Context
@@ -14,10 +14,10 @@ from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import parse_arguments
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.quantize import calibration_samples
+from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED, calibration_samples
 from edgefleet_compression.passes.specs import Distill, FakeQuant, Sparsify, Student, Train
 from edgefleet_compression.quantization.calibration import fix_ranges_, reestimate_batchnorm_
-from edgefleet_compression.quantization.graph import list_points
+from edgefleet_compression.quantization.graph import list_points, snap_biases_
 from edgefleet_compression.structure import QuantizationPlan, Structure
 from edgefleet_compression.teachers import TEACHERS
 from edgefleet_compression.training.distill import DistillIngredient
@@ -82,7 +82,9 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         emit=context.emit,
     )
     fix_ranges_(trained.model)
-    reestimate_batchnorm_(trained.model, samples)
+    if isinstance(trained.model, fx.GraphModule):
+        snap_biases_(trained.model)
+    is_reestimated = reestimate_batchnorm_(trained.model, samples)
     found = evaluate(trained.model, data.validation)
     return Outcome(
         model=trained.model,
@@ -90,6 +92,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         steps=trained.n_steps,
         samples=trained.n_samples,
         skipped=ingredients.fake_quant.skipped if ingredients.fake_quant else (),
+        notes=(BATCHNORM_REESTIMATED,) if is_reestimated or ingredients.fake_quant else (),
         metrics={
             "validation_accuracy": found.accuracy,
             "validation_loss": found.loss,

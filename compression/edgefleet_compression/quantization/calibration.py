@@ -16,7 +16,7 @@ def calibrate_(model: nn.Module, samples: Tensor) -> None:
     for point in points:
         point.mode, point.low, point.high = "observe", None, None
     with torch.no_grad():
-        for batch in samples.split(CALIBRATION_BATCH):
+        for batch in torch.split(samples, CALIBRATION_BATCH):
             model(batch)
     for point in points:
         point.settle_()

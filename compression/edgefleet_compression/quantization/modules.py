@@ -22,7 +22,8 @@ RANGE_MOMENTUM: Final = 0.1
 def weight_scales(weight: Tensor) -> Tensor:
     """Return one scale per output channel: max|w| / 127. weight: (out, ...) -> (out,)."""
     peak = weight.detach().abs().flatten(1).amax(dim=1)
-    return (peak / WEIGHT_MAX).clamp(min=MIN_SCALE)
+    scales: Tensor = (peak / WEIGHT_MAX).clamp(min=MIN_SCALE)
+    return scales
 
 
 class QuantizedConv2d(nn.Conv2d):
@@ -33,7 +34,8 @@ class QuantizedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h', w'); follows its weight's range while in training mode."""
-        return self._conv_forward(x, fake_quantize_weight(self), self.bias)
+        y: Tensor = self._conv_forward(x, fake_quantize_weight(self), self.bias)
+        return y
 
 
 class QuantizedLinear(nn.Linear):

@@ -30,14 +30,16 @@ class FakeQuantIngredient(TrainingIngredient):
         if not list_points(run.model):
             run.replace_model(self._quantized(run))
         follow_ranges_(run.model)
+        run.lr_ratio = self.spec.lr_ratio
         self._is_attached = True
 
     def before_evaluation(self, run: Run) -> None:
         """Let the weight scales follow the last step."""
         refresh_weight_scales_(run.model)
 
-    def is_final(self, run: Run) -> bool:
-        """Return True once fake-quant is attached."""
+    @property
+    def is_final(self) -> bool:
+        """True once fake-quant is attached."""
         return self._is_attached
 
     def _quantized(self, run: Run) -> fx.GraphModule:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgefleet_compression.passes.specs import Optimizer
-from edgefleet_compression.schedules import TrainingState
+from edgefleet_compression.schedules.state import TrainingState
 from edgefleet_compression.training.optimizers import make_optimizer
 
 
@@ -18,6 +18,8 @@ class Run:
     optimizer_spec: Optimizer
     n_steps: int
     step: int = 0
+    lr_ratio: float = 1.0
+    """Factor on the schedule's learning rate; an ingredient may lower it."""
     validation_accuracy: list[float] = field(default_factory=list)
     optimizer: torch.optim.Optimizer = field(init=False)
 
@@ -41,7 +43,7 @@ class TrainingIngredient:
     def before_step(self, run: Run) -> None:
         """Prepare the network for the step (masks, folding)."""
 
-    def mix_loss(self, loss: Tensor, logits: Tensor, indices: Tensor) -> Tensor:
+    def mix_loss(self, loss: Tensor, logits: Tensor, indices: Tensor) -> Tensor:  # noqa: ARG002 - the default of a hook
         """Return the loss to minimise, given the labels' loss. indices: of the batch in the training split."""
         return loss
 
@@ -51,6 +53,7 @@ class TrainingIngredient:
     def before_evaluation(self, run: Run) -> None:
         """Bring the network into the form in which it would be saved."""
 
-    def is_final(self, run: Run) -> bool:
-        """Return True once the network has its final form; only such epochs may be chosen as the best."""
+    @property
+    def is_final(self) -> bool:
+        """True once the network has its final form; only such epochs may be chosen as the best."""
         return True

@@ -81,7 +81,7 @@ def train_network(
         epoch = _evaluate_epoch(run, data, losses, ingredients)
         epochs.append(epoch)
         losses.clear()
-        if all(ingredient.is_final(run) for ingredient in ingredients):
+        if all(ingredient.is_final for ingredient in ingredients):
             choice.offer(run.model, epoch)
         emit(run.step / n_steps, f"step {run.step} of {n_steps}", **_describe(epoch))
     model, best = choice.take(run.model)
@@ -121,19 +121,13 @@ def _step(
     run.model.train()
     rate = learning_rate(spec.lr_schedule, peak=spec.optimizer.lr, step=run.step, n_steps=run.n_steps)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * run.lr_ratio
     logits = run.model(x[indices])
     loss = F.cross_entropy(logits, y[indices], label_smoothing=spec.label_smoothing)
     for ingredient in ingredients:
         loss = ingredient.mix_loss(loss, logits, indices)
     value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingFailed(
-            f"The loss became {value} at step {run.step} of {run.n_steps}: lower the learning rate "
-            f"({spec.optimizer.lr}) or lengthen the warm-up.",
-            code="nan_loss",
-            detail={"step": run.step, "n_steps": run.n_steps, "lr": spec.optimizer.lr},
-        )
+    _require_finite(value, run)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     run.optimizer.step()
@@ -143,10 +137,21 @@ def _step(
     return value
 
 
+def _require_finite(loss: float, run: Run) -> None:
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"The loss became {loss} at step {run.step} of {run.n_steps}: lower the learning rate "
+            f"({run.optimizer_spec.lr}) or lengthen the warm-up.",
+            code="nan_loss",
+            detail={"step": run.step, "n_steps": run.n_steps, "lr": run.optimizer_spec.lr},
+        )
+
+
 def _evaluate_epoch(run: Run, data: DataSet, losses: list[float], ingredients: Sequence[TrainingIngredient]) -> Epoch:
     for ingredient in ingredients:
         ingredient.before_evaluation(run)
     found: Evaluation = evaluate(run.model, data.validation)
+    _require_finite(found.loss, run)
     run.validation_accuracy.append(found.accuracy)
     return Epoch(run.step, sum(losses) / len(losses), found.accuracy, found.loss)
 
@@ -157,7 +162,7 @@ def _batches(n_samples: int, batch_size: int, n_steps: int, generator: torch.Gen
     n_per_epoch = steps_per_epoch(n_samples, batch_size)
     while done < n_steps:
         order = torch.randperm(n_samples, generator=generator)
-        for batch in order.split(batch_size)[: min(n_per_epoch, n_steps - done)]:
+        for batch in torch.split(order, batch_size)[: min(n_per_epoch, n_steps - done)]:
             yield batch
             done += 1
 

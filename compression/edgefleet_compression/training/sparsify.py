@@ -20,7 +20,7 @@ def smallest_mask(scores: dict[str, Tensor], amount: float) -> dict[str, Tensor]
     flat = torch.cat([score.flatten() for score in scores.values()])
     keep = torch.ones(flat.numel(), dtype=torch.bool)
     keep[torch.argsort(flat, stable=True)[: round(amount * flat.numel())]] = False
-    pieces = keep.split([score.numel() for score in scores.values()])
+    pieces = torch.split(keep, [score.numel() for score in scores.values()])
     return {name: piece.view_as(scores[name]) for (name, piece) in zip(scores, pieces, strict=True)}
 
 
@@ -60,8 +60,9 @@ class SparsifyIngredient(KeepZeros):
         if run.step >= run.n_steps and self._reached < self.spec.amount:
             self._prune_(run, self.spec.amount)
 
-    def is_final(self, run: Run) -> bool:
-        """Return True once the asked sparsity is there."""
+    @property
+    def is_final(self) -> bool:
+        """True once the asked sparsity is there."""
         return self._reached >= self.spec.amount
 
     def _prune_(self, run: Run, amount: float) -> None:
