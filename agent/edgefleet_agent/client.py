@@ -37,8 +37,6 @@ TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 CLAIM_MARGIN_S = 15.0
 """The controller may take this much longer than the wait it was asked for."""
 
-CHUNK_BYTES = 256 * 1024
-
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -99,7 +97,9 @@ class ControllerClient:
     @contextmanager
     def download(self, sha256: str, offset: int) -> Iterator[Download]:
         """Fetch a blob from ``offset`` on; the controller may begin at 0 all the same."""
-        headers = {**self._headers(), **({"Range": "bytes={}-".format(offset)} if offset else {})}
+        headers = {**self._headers(), "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = "bytes={}-".format(offset)
         path = "/agent/v1/blobs/" + sha256
         with _transport_errors(), self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as response:
             if response.status_code == RANGE_REFUSED:
@@ -107,7 +107,7 @@ class ControllerClient:
                 return
             _check(response)
             start = offset if response.status_code == PARTIAL_CONTENT else 0
-            yield Download(start, response.iter_bytes(CHUNK_BYTES))
+            yield Download(start, response.iter_bytes())
 
     def _post(self, name: str, message: BaseModel, timeout_s: Optional[float] = None) -> httpx.Response:
         headers = {"Content-Type": "application/json"}

@@ -323,7 +323,8 @@ def _classify_start(medians: list[float], bounds: list[tuple[int, int]], n: int)
     different = [i for i, value in enumerate(medians) if abs(value / level - 1) > STEADY_TOLERANCE]
     if not different:
         return SteadyState(SteadyOutcome.FLAT, 0, medians)
-    first_steady = bounds[different[-1] + 1][0]
+    # the segment right after the last different one may straddle the change, so it goes too
+    first_steady = bounds[min(different[-1] + 2, len(bounds) - TAIL_SEGMENTS)][0]
     before = float(np.median(medians[: different[-1] + 1]))
     if before < level / (1 + STEADY_TOLERANCE):
         return SteadyState(SteadyOutcome.SLOWDOWN, 0, medians)

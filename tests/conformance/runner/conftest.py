@@ -45,11 +45,13 @@ def bench() -> Bench:
 
 @pytest.fixture
 def script(tmp_path: Path, bench: Bench) -> Script:
-    def run(*, bench: Bench = bench, subject: Any = None, **faults: str) -> Measurement:
+    known = bench
+
+    def run(*, bench: Bench | None = None, subject: Any = None, **faults: str) -> Measurement:
         path = tmp_path / "script.json"
         path.write_text(json.dumps(faults))
         default = Subject(path=path, artifact=blob_ref(path.read_bytes()), runtime="scripted", settings=QUICK)
-        return measure_artifact(subject(default) if subject else default, bench)
+        return measure_artifact(subject(default) if subject else default, bench or known)
 
     return run
 

@@ -1,29 +1,31 @@
-"""A runtime that does what the artifact says: a JSON list of [moment, fault] pairs; without any it works.
+"""A runtime that does what the artifact says: a JSON object of moment -> fault; without any it works.
 
-Moments: import (environment), load, first, later. It runs inside the runner child under any Python from 3.6 on.
+Moments: load, first (inference), later. It runs inside the runner child under any Python from 3.6 on.
 """
 
+# ruff: noqa: PTH115, PTH123, PTH208, T201
 import ctypes
 import json
 import os
 import signal
 import sys
 import time
+from typing import Any
 
 import numpy as np
-from edgefleet_agent.runner.backend import Model, TensorFacts
+from edgefleet_agent.runner.backend import LoadRequest, Model, TensorFacts
 from edgefleet_agent.runner.failure import RunnerFailure
 
 N_CLASSES = 3
 
 
-def open_model(request):
+def open_model(request: LoadRequest) -> Model:
     with open(request.artifact) as handle:
         script = dict(json.load(handle))
     commit(script.get("load"))
-    state = {"calls": 0}
+    state: dict[str, int] = {"calls": 0}
 
-    def invoke(array):
+    def invoke(array: Any) -> Any:
         state["calls"] += 1
         commit(script.get("first") if state["calls"] == 1 else script.get("later"))
         scores = array.reshape(array.shape[0], -1)[:, :N_CLASSES] * 1.0
@@ -39,7 +41,7 @@ def open_model(request):
     )
 
 
-def commit(fault):
+def commit(fault: "str | None") -> None:
     if fault is None:
         return
     if fault == "segfault":
@@ -51,7 +53,6 @@ def commit(fault):
     elif fault == "hang_with_lock":
         ctypes.PyDLL(None).sleep(3600)  # a C function that keeps the interpreter lock
     elif fault == "garbage":
-        os.write(3 if _is_pipe(3) else 1, b"I am no event\n")
         _write_to_every_pipe(b"I am no event\n")
     elif fault == "print":
         os.write(1, b"a vendor library prints to descriptor 1\n")
@@ -72,14 +73,14 @@ def commit(fault):
         time.sleep(0.05)
 
 
-def _is_pipe(descriptor):
+def _is_pipe(descriptor: int) -> bool:
     try:
         return os.readlink("/proc/self/fd/{}".format(descriptor)).startswith("pipe:")
     except OSError:
         return False
 
 
-def _write_to_every_pipe(content):
+def _write_to_every_pipe(content: bytes) -> None:
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 3 and _is_pipe(int(name)):
+        if int(name) > 2 and _is_pipe(int(name)):
             os.write(int(name), content)

@@ -1,0 +1,84 @@
+from typing import Any
+
+import pytest
+from edgefleet_agent.measure.verdict import Evidence, reach_verdict
+from edgefleet_agent.statistics import SteadyOutcome
+from edgefleet_agent.wire.reasons import Reason, VerdictStatus
+from edgefleet_agent.wire.report import Conditions
+
+SPAN_S = 10.0
+
+
+def verdict(
+    *, before: "dict[str, Any] | None" = None, after: "dict[str, Any] | None" = None, **changes: Any
+) -> "tuple[VerdictStatus, list[Reason]]":
+    quiet = {"cpu_busy_s": 100.0, "cpu_steal_s": 1.0}
+    first = Conditions(monotonic_ns=0, **{**quiet, **(before or {})})
+    last = Conditions(monotonic_ns=int(SPAN_S * 1e9), **{**quiet, "cpu_busy_s": 100.0 + SPAN_S, **(after or {})})
+    evidence = {"outcome": SteadyOutcome.FLAT, "n_non_finite": 0, "cpu_s": SPAN_S, **changes}
+    reached = reach_verdict(Evidence(before=first, after=last, **evidence))
+    return reached.status, list(reached.reasons)
+
+
+@pytest.mark.parametrize("outcome", [SteadyOutcome.FLAT, SteadyOutcome.WARMUP])
+def test_steady_run_on_a_quiet_host_is_valid(outcome: SteadyOutcome) -> None:
+    assert verdict(outcome=outcome) == (VerdictStatus.VALID, [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (SteadyOutcome.SLOWDOWN, Reason.SLOWDOWN),
+        (SteadyOutcome.NO_STEADY_STATE, Reason.NO_STEADY_STATE),
+    ],
+)
+def test_unsteady_run_is_suspect(outcome: SteadyOutcome, reason: Reason) -> None:
+    assert verdict(outcome=outcome) == (VerdictStatus.SUSPECT, [reason])
+
+
+def test_neighbours_that_use_more_than_a_quarter_core_are_suspect() -> None:
+    assert verdict(after={"cpu_busy_s": 100.0 + SPAN_S + 2.4}) == (VerdictStatus.VALID, [])
+    assert verdict(after={"cpu_busy_s": 100.0 + SPAN_S + 2.6}) == (VerdictStatus.SUSPECT, [Reason.HOST_BUSY])
+
+
+def test_stolen_time_is_suspect() -> None:
+    assert verdict(after={"cpu_steal_s": 1.19}) == (VerdictStatus.VALID, [])
+    assert verdict(after={"cpu_steal_s": 1.21}) == (VerdictStatus.SUSPECT, [Reason.CPU_STEAL])
+
+
+def test_changed_frequency_is_suspect() -> None:
+    fast, slow = {"frequencies_khz": [600000, 1500000]}, {"frequencies_khz": [600000, 1000000]}
+    assert verdict(before=fast, after=slow) == (VerdictStatus.SUSPECT, [Reason.FREQUENCY_CHANGED])
+    assert verdict(before=fast, after=fast) == (VerdictStatus.VALID, [])
+
+
+def test_hot_board_is_suspect() -> None:
+    assert verdict(after={"temperatures_c": {"cpu-thermal": 81.2}}) == (
+        VerdictStatus.SUSPECT,
+        [Reason.TEMPERATURE_HIGH],
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "reasons"),
+    [
+        (0x0, 0x0, []),
+        (0x50000, 0x50000, []),  # under-voltage and throttling happened before this run: sticky bits alone
+        (0x0, 0x50005, [Reason.THROTTLED_NOW, Reason.THROTTLED_STICKY]),
+        (0x0, 0x20000, [Reason.THROTTLED_STICKY]),
+        (0x8, 0x8, [Reason.THROTTLED_NOW]),
+    ],
+)
+def test_throttling_is_invalid_and_old_sticky_bits_are_not(first: int, last: int, reasons: "list[Reason]") -> None:
+    status, found = verdict(before={"throttled_bits": first}, after={"throttled_bits": last})
+    assert found == reasons
+    assert status is (VerdictStatus.INVALID if reasons else VerdictStatus.VALID)
+
+
+def test_non_finite_outputs_are_invalid() -> None:
+    assert verdict(n_non_finite=1) == (VerdictStatus.INVALID, [Reason.NON_FINITE_OUTPUT])
+
+
+def test_unknown_conditions_are_no_accusation() -> None:
+    unknown = {"cpu_busy_s": None, "cpu_steal_s": None}
+    assert verdict(before=unknown, after=unknown) == (VerdictStatus.VALID, [])
