@@ -193,13 +193,14 @@ def draw_programme(rng: Rng) -> Programme:
     latency_s = float(np.exp(rng.uniform(np.log(0.0007), np.log(0.3))))
     scatter = float(rng.choice([0.0, 0.0005, 0.003]))
     shape = str(rng.choice(["constant", "square", "sine", "ramp", "drift", "pulses"]))
+    duty = float(rng.uniform(0.1, 0.9))
     idle = Drift(idle_w * 0.995, idle_w, 60.0) if rng.random() < 0.3 else Constant(idle_w)
     count = max(int(WINDOW_S / latency_s), 1)
     start_s, bursts, windows = LEAD_S + IDLE_S + PAUSE_S, [], []
     nominal_j = []
     for _ in range(N_WINDOWS):
         end_s = start_s + count * latency_s
-        load = _draw_load(rng, shape, load_w, latency_s)
+        load = _draw_load(rng, shape, load_w, latency_s, duty)
         nominal = float(load.energy_j(np.array(start_s), np.array(end_s)) + idle.energy_j(start_s, end_s))
         nominal_j.append(nominal / count)
         extra_w = scatter * nominal / (end_s - start_s) * float(rng.standard_normal())
@@ -218,7 +219,7 @@ def draw_programme(rng: Rng) -> Programme:
     )
 
 
-def _draw_load(rng: Rng, shape: str, load_w: float, latency_s: float) -> Waveform:
+def _draw_load(rng: Rng, shape: str, load_w: float, latency_s: float, duty: float) -> Waveform:
     """Return one window's load on top of idle; pulse shapes repeat with every inference, at a random phase."""
     phase_s = float(rng.uniform(0, latency_s))
     loads: dict[str, Waveform] = {
@@ -227,7 +228,7 @@ def _draw_load(rng: Rng, shape: str, load_w: float, latency_s: float) -> Wavefor
         "sine": Sine(load_w, 0.5 * load_w, 1 / latency_s, phase_rad=float(rng.uniform(0, 6.28))),
         "ramp": Ramp(load_w, 0.002 * load_w),
         "drift": Drift(0.9 * load_w, load_w, 30.0),
-        "pulses": Square(0.0, 2 * load_w, latency_s, duty=float(rng.uniform(0.1, 0.9)), phase_s=phase_s),
+        "pulses": Square(0.0, 2 * load_w, latency_s, duty=duty, phase_s=phase_s),
     }
     return loads[shape]
 
