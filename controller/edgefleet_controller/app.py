@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -53,6 +54,9 @@ DESCRIPTION = """Compress, compile and measure neural networks on a fleet of sma
 Times are RFC 3339 UTC; a quantity's name ends in its unit (`latency_ms`, `energy_mj`, `size_bytes`). Errors are
 `application/problem+json` with a stable `code`, whose `fault` it is, and whether to `retry`.
 """
+KEEP_UNFINISHED = timedelta(days=1)
+"""Age at which a half-received file is taken for what a killed process left."""
+
 _PROBLEM = {
     "description": "problem",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -119,6 +123,7 @@ def _make_services(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    services.blobs.remove_unfinished(services.clock.now() - KEEP_UNFINISHED)
     sweeper = Sweeper(services, agent_runs.lease_rules(services.settings))
     sweeping = asyncio.create_task(sweeper.run())
     try:

@@ -60,6 +60,7 @@ class ControllerError(Exception):
     def __init__(self, message: str | None = None, **extra: Any) -> None:
         self.message = message or " ".join((type(self).__doc__ or "").split())
         self.extra = extra
+        self.headers: dict[str, str] = {}
         super().__init__(self.message)
 
 
@@ -256,6 +257,10 @@ class RangeRefused(ControllerError):
     """The range lies outside the file."""
 
     status, code, fault = 416, "range_not_satisfiable", "client"
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The range lies outside the file, which has {size_bytes} bytes.")
+        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
 
 
 class ReportRefused(ControllerError):

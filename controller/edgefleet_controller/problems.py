@@ -61,6 +61,7 @@ def problem_response(request: Request, error: ControllerError, **headers: str) -
         errors=error.extra.get("errors", []),
     )
     body = {**jsonable_encoder(error.extra), **problem.model_dump()}
+    headers |= error.headers
     if error.status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
     return JSONResponse(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)

@@ -18,6 +18,7 @@ _PUBLIC = (
     "GET /readyz",
     "GET /login",
     "POST /login",
+    "GET /static/style.css",
     "POST /agent/v1/enrol",
 )
 _DEVICE = (

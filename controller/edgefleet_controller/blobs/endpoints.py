@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from edgefleet_agent.wire.report import BlobRef
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Header, Request, Response, status
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
@@ -17,6 +17,8 @@ from edgefleet_controller.services import ReadSession, Services, ServicesOf
 router = APIRouter(prefix="/v1", tags=["blobs"])
 agent_router = APIRouter(prefix="/agent/v1", tags=["agent"])
 Sha256 = Annotated[str, PathParameter(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file, lower-case hex")]
+RunId = Annotated[str | None, Header(description="the run the file belongs to; 409 if the device does not hold it")]
+Attempt = Annotated[int | None, Header(description="the attempt of that run; 409 if it is over")]
 BINARY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {}}}}}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "the file", "content": {"application/octet-stream": {}}},
@@ -39,10 +41,17 @@ def download_blob(sha256: Sha256, services: ServicesOf, request: Request) -> Res
 
 @agent_router.put("/blobs/{sha256}", response_model=BlobView, openapi_extra=BINARY)
 async def upload_sample(
-    sha256: Sha256, device_id: DeviceId, services: ServicesOf, request: Request, response: Response
+    sha256: Sha256,
+    device_id: DeviceId,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    x_run_id: RunId = None,
+    x_attempt: Attempt = None,
 ) -> BlobRef:
     """Upload raw samples of the run that the device holds."""
-    await run_in_threadpool(service.require_upload_allowed, services.database, device_id, sha256)
+    upload = service.Upload(device_id, sha256, x_run_id, x_attempt)
+    await run_in_threadpool(service.require_upload_allowed, services.database, upload)
     ref = await receive_blob(services.blobs, sha256, request.stream(), services.settings.max_sample_bytes)
     return await _record(services, ref, response)
 

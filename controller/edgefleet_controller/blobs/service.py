@@ -1,11 +1,13 @@
 """Who may see and send which file."""
 
+from dataclasses import dataclass
+
 from edgefleet_agent.wire.report import BlobRef
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.blobs import repository
 from edgefleet_controller.db.database import Database, now_of
-from edgefleet_controller.errors import NotFound, NotLeased
+from edgefleet_controller.errors import NotFound, NotLeased, StaleAttempt
 from edgefleet_controller.runs import repository as runs
 
 
@@ -24,8 +26,22 @@ def require_assigned(session: Session, device_id: str, sha256: str) -> None:
         raise NotFound("The device holds no run with this file.")
 
 
-def require_upload_allowed(database: Database, device_id: str, sha256: str) -> None:
-    """NotLeased unless the device holds a run, or sends again what an accepted report of its own rests on."""
+@dataclass(frozen=True)
+class Upload:
+    """A file that a device wants to send; ``run_id`` and ``attempt`` say for what, where the agent states them."""
+
+    device_id: str
+    sha256: str
+    run_id: str | None = None
+    attempt: int | None = None
+
+
+def require_upload_allowed(database: Database, upload: Upload) -> None:
+    """StaleAttempt or NotLeased unless the device holds the run, or repeats what its accepted report rests on."""
     with database.reading() as session:
-        if runs.leased_run(session, device_id) is None and not runs.owns_sample(session, device_id, sha256):
-            raise NotLeased
+        held = runs.leased_run(session, upload.device_id)
+        if held is not None and upload.run_id in (None, held.id) and upload.attempt in (None, held.attempt):
+            return
+        if runs.owns_sample(session, upload.device_id, upload.sha256):
+            return
+    raise NotLeased if held is None else StaleAttempt

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -62,6 +63,10 @@ class BlobStore(Protocol):
         """Whether the file is there."""
         ...
 
+    def remove_unfinished(self, older_than: datetime) -> int:
+        """Delete what killed processes left half received; returns the number of files."""
+        ...
+
 
 class LocalBlobStore:
     """Files under ``root/ab/cd/<sha256>``; written to a temporary name, flushed to disk, then renamed."""
@@ -102,12 +107,15 @@ class LocalBlobStore:
         """Whether the file is there."""
         return _SHA256.fullmatch(sha256) is not None and self._location(sha256).is_file()
 
-    def remove_unfinished(self) -> int:
-        """Delete what a killed process left half received; returns the number of files."""
-        leftovers = list(self._incoming.iterdir())
-        for leftover in leftovers:
+    def remove_unfinished(self, older_than: datetime) -> int:
+        """Delete what killed processes left half received; returns the number of files.
+
+        Only old ones: another process may be receiving a file at this moment.
+        """
+        old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < older_than.timestamp()]
+        for leftover in old:
             leftover.unlink(missing_ok=True)
-        return len(leftovers)
+        return len(old)
 
     def _location(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256[2:4] / sha256

@@ -1,7 +1,7 @@
 """The table of a job and its front."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -73,12 +73,17 @@ def page_of_rows(session: Session, request: ResultsRequest) -> ResultsPage:
 
 
 def front_of_job(session: Session, request: FrontRequest) -> Front:
+    """Points and front of two figures of a job; NotFound if there is no such job."""
+    return front_of_rows(variant_rows(session, request.job), request)
+
+
+def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
     """Points and front of two figures; figures of different provenance are never put into one front."""
     wanted: set[str] = set(request.provenance)
     if len(wanted) > 1:
         raise ProvenanceMixed(f"One front cannot hold {' and '.join(sorted(wanted))} figures; ask for one of them.")
     x, y = _figure(request.x), _figure(request.y)
-    rows = [row for row in variant_rows(session, request.job) if _is_of_device(row, request.device)]
+    rows = [row for row in rows if _is_of_device(row, request.device)]
     points = [row for row in rows if _why_left_out(row, x, y, wanted) is None]
     coordinates = [(_value(x, row), _value(y, row)) for row in points]
     flags = find_front(coordinates, [x.direction, y.direction])

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session, aliased
 from edgefleet_controller.db.tables import Device, Result, Run
 from edgefleet_controller.pagination import PageRequest, fetch_page
 
+RECENT_REPORTS = 3
+"""An agent may repeat the uploads of its latest reports, whose answers it did not get; older ones it has forgotten."""
+
 
 def add(session: Session, row: Run | Result) -> None:
     """Insert the row now."""
@@ -190,5 +193,6 @@ def find_result(session: Session, run_id: str) -> Result | None:
 
 def owns_sample(session: Session, device_id: str, sha256: str) -> bool:
     """Whether an accepted report of this device rests on the file."""
-    query = select(Result.run_id).join(Run, Run.id == Result.run_id)
-    return session.scalar(query.where(Run.device_id == device_id, Result.samples_sha256 == sha256)) is not None
+    query = select(Result.report["samples"]).join(Run, Run.id == Result.run_id).where(Run.device_id == device_id)
+    latest = session.scalars(query.order_by(Result.created_at.desc()).limit(RECENT_REPORTS))
+    return any(sha256 == ref["sha256"] for samples in latest for ref in (samples or {}).values())

@@ -18,6 +18,7 @@ from edgefleet_agent.wire.samples import encode_samples
 from edgefleet_controller.app import create_app
 from edgefleet_controller.clock import FakeClock
 from edgefleet_controller.db.migrate import upgrade_to_head
+from edgefleet_controller.db.tables import Artifact, Variant
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.errors import ModelRefused
 from edgefleet_controller.runs.agent_endpoints import lease_rules
@@ -158,12 +159,29 @@ class Fleet:
         model = self.add_model()
         return self.post("/v1/jobs", {"model": model["id"], "recipes": list(recipes), **fields})
 
-    def enqueue(self, job: JsonObject, device: Device, *, variant: int = 0) -> tuple[str, str]:
+    def enqueue(
+        self, job: JsonObject, device: Device, *, variant: int = 0, content: bytes | None = None
+    ) -> tuple[str, str]:
         """What the workflow does once a variant was compiled; returns the run's identifier and the artifact's hash."""
-        artifact = self.upload(f"artifact of {job['variants'][variant]['id']}".encode())
-        order = {"runtime": "onnxruntime", "artifact_name": "model.onnx", "artifact": self.blob_ref(artifact)}
+        variant_id = job["variants"][variant]["id"]
+        artifact = self.upload(content or f"artifact of {variant_id}".encode())
+        order: JsonObject = {"runtime": "onnxruntime", "artifact_name": "model.onnx", "artifact": self.blob_ref(artifact)}
         with self.services.database.writing() as session:
-            run = enqueue_run(session, job["id"], job["variants"][variant]["id"], device.device_id, order)
+            row = Artifact(
+                key_sha256=sha256_of(variant_id.encode()),
+                key={},
+                sha256=artifact,
+                size_bytes=order["artifact"]["size_bytes"],
+                target="onnxruntime",
+                manifest={},
+                accuracy_host={"metric": "top1", "value": 0.98},
+                created_at=self.clock.now(),
+            )
+            session.merge(row)
+            session.flush()
+            stored = session.get_one(Variant, variant_id)
+            stored.state, stored.artifact_key = "dispatched", row.key_sha256
+            run = enqueue_run(session, job["id"], variant_id, device.device_id, order)
             return run.id, artifact
 
     def blob_ref(self, sha256: str) -> JsonObject:
@@ -194,10 +212,12 @@ def latency_blob(latencies_ns: list[int] | None = None) -> bytes:
     return encode_samples({"start_ns": list(range(len(values))), "latency_ns": values})
 
 
-def make_report(artifact_sha256: str, blob: bytes | None = None, **changes: Any) -> JsonObject:
-    """A valid report over LATENCIES_NS with the fields of ``changes`` replaced."""
-    data = blob if blob is not None else latency_blob()
-    figures = summarize_latency(LATENCIES_NS)
+def make_report(
+    artifact_sha256: str, blob: bytes | None = None, latencies_ns: list[int] | None = None, **changes: Any
+) -> JsonObject:
+    """A valid report over ``latencies_ns`` (default LATENCIES_NS) with the fields of ``changes`` replaced."""
+    data = blob if blob is not None else latency_blob(latencies_ns)
+    figures = summarize_latency(latencies_ns or LATENCIES_NS)
     report: JsonObject = {
         "agent_version": "0.1.0",
         "provenance": "measured",

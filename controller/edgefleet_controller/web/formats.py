@@ -1,0 +1,44 @@
+"""How figures are written on pages; an absent one is a dash."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+ABSENT = "\N{EN DASH}"
+_SIZES = ("B", "kB", "MB", "GB")
+
+
+def size(size_bytes: float | None) -> str:
+    """Bytes with three significant digits and a decimal unit."""
+    if size_bytes is None:
+        return ABSENT
+    for unit in _SIZES[:-1]:
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.3g} {_SIZES[-1]}"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """Milliseconds with four significant digits."""
+    return ABSENT if value_ms is None else f"{value_ms:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as a percentage."""
+    return ABSENT if share is None else f"{100 * share:.2f} %"
+
+
+def times(ratio: float | None) -> str:
+    """A ratio."""
+    return ABSENT if ratio is None else f"{ratio:.2f}\N{MULTIPLICATION SIGN}"
+
+
+def instant(value: datetime | None) -> str:
+    """An instant in UTC to the second."""
+    return ABSENT if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
+    {"size": size, "milliseconds": milliseconds, "percent": percent, "times": times, "instant": instant}
+)
