@@ -1,0 +1,232 @@
+"""The energy meter of a real board: the sampling process around one timed part."""
+
+import logging
+from contextlib import suppress
+from typing import Callable, Optional, Protocol, Union
+
+import numpy as np
+
+from edgefleet_agent.errors import AgentError
+from edgefleet_agent.measure.energy import Span, Take, split_windows
+from edgefleet_agent.measure.energy_checks import EnergyPolicy
+from edgefleet_agent.measure.energy_summary import summarize_energy
+from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
+from edgefleet_agent.sampler import SamplerFailed, SamplerProcess, SamplerSettings
+from edgefleet_agent.sensors.clock import Clock, MonotonicClock
+from edgefleet_agent.sensors.drivers import INA_DRIVERS
+from edgefleet_agent.sensors.ina import cycle_s
+from edgefleet_agent.sensors.power_sensor import FAILED, VERIFIED, WAS_RESET
+from edgefleet_agent.sensors.ranging import measuring_spec, ranging_spec
+from edgefleet_agent.sensors.recording import Recording
+from edgefleet_agent.sensors.spec import SensorSpec
+from edgefleet_agent.wire.reasons import Reason
+from edgefleet_agent.wire.report import EnergySummary
+from edgefleet_agent.wire.samples import encode_samples
+
+_log = logging.getLogger(__name__)
+
+START_S = 2.0
+"""Allowance for starting the sampling process and the sensor."""
+
+LEAD_CYCLES = 4
+"""Sensor cycles sampled before the first and after the last idle window, so that the lag correction reaches both."""
+
+MAX_WINDOWS = 20
+
+
+class Sampling(Protocol):
+    """A running sampler, see ``SamplerProcess``."""
+
+    def stop(self) -> Recording:
+        """End sampling and return the recording."""
+        ...
+
+    def close(self) -> None:
+        """End the sampler, whatever it does."""
+        ...
+
+
+StartSampler = Callable[[SensorSpec, SamplerSettings], Sampling]
+
+
+class SampledEnergyMeter:
+    """An ``EnergyMeter`` over the sampling process. Trouble with the sensor never fails a run: it becomes the reason.
+
+    Optional first look: ``look`` while the load warms up, then ``begin`` chooses the range from what was seen; without
+    it the widest range is used. ``remarks`` are added to the next summary (overhead_high from an overhead test).
+    """
+
+    def __init__(
+        self,
+        spec: SensorSpec,
+        *,
+        settings: Optional[SamplerSettings] = None,
+        policy: Optional[EnergyPolicy] = None,
+        start_sampler: StartSampler = SamplerProcess,
+        clock: Optional[Clock] = None,
+        remarks: tuple[Reason, ...] = (),
+    ) -> None:
+        self._spec = spec
+        self._settings = settings or SamplerSettings()
+        self._policy = policy or EnergyPolicy()
+        self._start_sampler = start_sampler
+        self._clock = clock or MonotonicClock()
+        self._remarks = remarks
+        self._highest_a: tuple[float, ...] = ()
+        self._sampling: Optional[Sampling] = None
+        self._recording: Optional[Recording] = None
+        self._failure: Optional[Union[SamplerFailed, AgentError]] = None
+        self._idle_before: Optional[Span] = None
+        self._idle_after: Optional[Span] = None
+
+    @property
+    def extra_s(self) -> float:
+        """Seconds ``begin`` and ``end`` take together."""
+        return 2 * self._policy.idle_s + 2 * self._lead_s() + START_S
+
+    @property
+    def least_timed_s(self) -> float:
+        """Shortest timed part that can give an energy figure: five windows as long as the window rule asks."""
+        return self._policy.least_repeats * self._policy.window_s(self._spacing_s()) * 1.01
+
+    def look(self) -> None:
+        """Start the first look; call it when the warm-up begins."""
+        self._reset()
+        self._start(ranging_spec(self._spec, self._settings.period_s))
+
+    def begin(self) -> None:
+        """Start sampling with the best settings known and sit out the idle window before the timed part."""
+        if self._sampling is not None and self._idle_before is None:
+            self._learn_range()
+        else:
+            self._reset()
+        if self._failure is None:
+            self._start(measuring_spec(self._spec, self._settings.period_s, self._highest_a))
+        if self._sampling is not None:
+            self._wait(self._lead_s())
+            self._idle_before = self._idle()
+
+    def end(self) -> None:
+        """Sit out the idle window after the timed part and stop; calling it twice does no harm."""
+        if self._sampling is None:
+            return
+        if self._idle_before is not None:
+            self._idle_after = self._idle()
+            self._wait(self._lead_s())
+        try:
+            self._recording = self._sampling.stop()
+        except AgentError as error:
+            self._failure = error
+        finally:
+            self._close()
+
+    def close(self) -> None:
+        """Give up at once, as when the run failed: no idle window, no figure."""
+        self._close()
+
+    def summarize(self, part: TimedPart) -> EnergySummary:
+        """Return the energy per inference of the timed part, or null with a reason."""
+        if self._failure is not None:
+            return _summary_of_failure(self._failure, self._spec)
+        if self._recording is None or self._idle_before is None or self._idle_after is None:
+            return EnergySummary(value_mj=None, scope=self._spec.scope, reason=Reason.WINDOW_INCOMPLETE)
+        windows = split_windows(part.start_ns, part.latency_ns, self._n_windows(part))
+        take = Take(self._recording, self._idle_before, self._idle_after, windows)
+        return summarize_energy([take], self._policy, self._remarks)
+
+    def blobs(self) -> dict[str, bytes]:
+        """Return the good readings as blob ``power``: t_ns and power_uw, with the sensor in the header."""
+        recording = self._recording
+        if recording is None:
+            return {}
+        good = ((recording.flags & (FAILED | VERIFIED | WAS_RESET)) == 0) & np.isfinite(recording.power_w)
+        columns = {
+            "t_ns": recording.t_ns[good].tolist(),
+            "power_uw": np.round(recording.power_w[good] * 1e6).astype(np.int64).tolist(),
+            "flags": recording.flags[good].tolist(),
+        }
+        spans = {
+            name: [span.start_ns, span.end_ns]
+            for name, span in (("idle_before_ns", self._idle_before), ("idle_after_ns", self._idle_after))
+            if span is not None
+        }
+        head = {"chip": recording.traits.chip, "scope": recording.traits.scope, **spans}
+        return {"power": encode_samples(columns, clock="CLOCK_MONOTONIC", period_s=recording.period_s, **head)}
+
+    def _start(self, spec: SensorSpec) -> None:
+        try:
+            self._sampling = self._start_sampler(spec, self._settings)
+        except AgentError as error:
+            _log.warning("no energy for this run: %s", error)
+            self._failure = error
+
+    def _learn_range(self) -> None:
+        """End the first look and keep the highest current it saw."""
+        sampling = self._sampling
+        if sampling is None:
+            return
+        try:
+            currents = sampling.stop().current_a
+        except AgentError as error:
+            self._failure = error
+        else:
+            finite = np.abs(currents[np.isfinite(currents)])
+            self._highest_a = (float(finite.max()),) if len(finite) else ()
+        finally:
+            self._close()
+
+    def _idle(self) -> Span:
+        start_ns = self._clock.now_ns()
+        self._wait(self._policy.idle_s)
+        return Span(start_ns, max(self._clock.now_ns(), start_ns + 1))
+
+    def _wait(self, seconds: float) -> None:
+        self._clock.sleep_until_ns(self._clock.now_ns() + round(seconds * 1e9))
+
+    def _lead_s(self) -> float:
+        return LEAD_CYCLES * self._spacing_s()
+
+    def _spacing_s(self) -> float:
+        """Return the time between conversions as far as it is known before the sensor runs."""
+        if not self._spec.is_ina:
+            return max(self._settings.period_s, 0.1 if self._spec.kind == "pi5_pmic" else 0.01)
+        settings = measuring_spec(self._spec, self._settings.period_s, ()).settings
+        if settings is None:
+            return self._settings.period_s
+        facts = INA_DRIVERS[self._spec.kind].facts
+        return max(self._settings.period_s, cycle_s(facts, settings, n_channels=len(self._spec.channels)))
+
+    def _n_windows(self, part: TimedPart) -> int:
+        if len(part.start_ns) == 0:
+            return 1
+        timed_s = float(part.start_ns[-1] + part.latency_ns[-1] - part.start_ns[0]) * 1e-9
+        latency_s = timed_s / len(part.start_ns)
+        fitting = int(timed_s / self._policy.window_s(self._spacing_s(), latency_s))
+        return min(max(fitting, self._policy.least_repeats), MAX_WINDOWS)
+
+    def _reset(self) -> None:
+        self._close()
+        self._recording = self._failure = self._idle_before = self._idle_after = None
+        self._highest_a = ()
+
+    def _close(self) -> None:
+        if self._sampling is not None:
+            with suppress(AgentError):
+                self._sampling.close()
+        self._sampling = None
+
+
+def energy_meter(spec: Optional[SensorSpec]) -> EnergyMeter:
+    """Return the meter for a sensor, or the one that says ``no_sensor``."""
+    return NoSensor() if spec is None else SampledEnergyMeter(spec)
+
+
+def reason_of(code: str) -> Reason:
+    """Return the reason for a sensor's error code; codes without one of their own are ``not_readable``."""
+    return Reason(code) if code in {reason.value for reason in Reason} else Reason.NOT_READABLE
+
+
+def _summary_of_failure(failure: AgentError, spec: SensorSpec) -> EnergySummary:
+    reason = reason_of(failure.code)
+    detail = {"reasons": [reason.value], "message": str(failure), "code": failure.code}
+    return EnergySummary(value_mj=None, scope=spec.scope, reason=reason, detail=detail)
