@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -66,10 +66,10 @@ class FakeController:
             return problem(401, "not_authenticated")
         if self.faults.get(endpoint):
             fault = self.faults[endpoint].pop(0)
-            if isinstance(fault, Exception):
+            if isinstance(fault, BaseException):
                 raise fault
             if fault is not None:
-                return fault(request) if callable(fault) else fault
+                return cast("httpx.Response", fault(request) if callable(fault) else fault)
         return getattr(self, "_" + endpoint)(request, body)  # type: ignore[no-any-return]
 
     def _enrol(self, request: httpx.Request, body: Any) -> httpx.Response:
