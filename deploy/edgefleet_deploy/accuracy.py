@@ -40,7 +40,7 @@ def read_evaluation(path: Path) -> tuple[dict[str, Array], Array | None]:
     Pickled arrays are never loaded; DataUnusable says what is wrong.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
         raise DataUnusable(

@@ -49,7 +49,9 @@ def run(model):
 @pytest.mark.parametrize("norm_is_output", [True, False])
 @pytest.mark.parametrize("bias", [None, [0.25, -3.0]])
 def test_folded_norm_computes_the_same(norm_is_output, bias):
-    model = conv_norm([], [constant("w", [[[[3.0]]], [[[5.0]]]])], [2.0, -1.5], norm_is_output=norm_is_output, bias=bias)
+    model = conv_norm(
+        [], [constant("w", [[[[3.0]]], [[[5.0]]]])], [2.0, -1.5], norm_is_output=norm_is_output, bias=bias
+    )
     before = run(model)
 
     assert fold_batch_norm(model.graph) == 1
