@@ -98,15 +98,7 @@ def claim(session: Session, device_id: str, request: ClaimRequest, rules: LeaseR
     run = repository.lease_next(session, device_id, now, now + timedelta(seconds=rules.lease_s))
     if run is None:
         return None
-    events.record_event(
-        session,
-        run.job_id,
-        "run_leased",
-        f"{device.name} took the run (attempt {run.attempt})",
-        variant_id=run.variant_id,
-        run_id=run.id,
-        attempt=run.attempt,
-    )
+    _record(session, run, "run_leased", f"{device.name} took the run, attempt {run.attempt}")
     return Claim(order=RunOrder(run_id=run.id, attempt=run.attempt, lease_s=rules.lease_s, **run.order))
 
 
@@ -276,7 +268,8 @@ def _settle_variant(session: Session, run: Run) -> None:
 
 
 def _record(session: Session, run: Run, kind: str, message: str) -> None:
-    events.record_event(
-        session, run.job_id, kind, message, variant_id=run.variant_id, run_id=run.id, attempt=run.attempt
-    )
-    announce(session, "runs", run.job_id)
+    variant = jobs.find_variant(session, run.variant_id)
+    named = f"{variant.name}: {message}" if variant is not None else message
+    events.record_event(session, run.job_id, kind, named, variant_id=run.variant_id, run_id=run.id, attempt=run.attempt)
+    if run.state not in UNFINISHED:
+        announce(session, "runs", run.job_id)

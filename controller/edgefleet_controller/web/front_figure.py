@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgefleet_controller.results.schemas import Front, FrontPoint
 
@@ -81,7 +82,7 @@ def draw_front(front: Front, title: str) -> FrontFigure | None:
         x_ticks=tuple(Tick(x_scale.place(value), f"{value:g}") for value in x_values),
         y_ticks=tuple(Tick(y_scale.place(value), f"{value:g}") for value in y_values),
         marks=tuple(_marks(placed)),
-        front_path=" ".join(f"{x:.1f},{y:.1f}" for x, y, point in placed if point.on_front),
+        front_path=_staircase([(x, y) for x, y, point in placed if point.on_front]),
     )
 
 
@@ -94,6 +95,14 @@ def tick_values(values: Sequence[float], n_wanted: int = 5) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+
+
+def _staircase(corners: Sequence[tuple[float, float]]) -> str:
+    """The border of what the front reaches: level until the next point, then up; between points nothing was measured."""
+    path = list(corners[:1])
+    for (_, y), (next_x, next_y) in pairwise(corners):
+        path += [(next_x, y), (next_x, next_y)]
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
 
 
 def _marks(placed: Sequence[tuple[float, float, FrontPoint]]) -> list[Mark]:
