@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from edgefleet_deploy.errors import ArtifactMismatch
@@ -56,7 +57,7 @@ def make_manifest(**changes: object) -> ArtifactManifest:
     return ArtifactManifest.model_validate(fields | changes)
 
 
-def test_manifest_survives_json():
+def test_manifest_survives_json() -> None:
     manifest = make_manifest(notes=("calibration_random",))
 
     restored = ArtifactManifest.model_validate_json(manifest.canonical_json())
@@ -65,14 +66,14 @@ def test_manifest_survives_json():
     assert restored.canonical_json() == manifest.canonical_json()
 
 
-def test_canonical_json_has_sorted_keys_and_no_spaces():
+def test_canonical_json_has_sorted_keys_and_no_spaces() -> None:
     text = make_manifest().canonical_json().decode()
 
     assert list(json.loads(text)) == sorted(json.loads(text))
     assert ": " not in text
 
 
-def test_file_hash_is_the_published_one(tmp_path):
+def test_file_hash_is_the_published_one(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
 
@@ -81,7 +82,7 @@ def test_file_hash_is_the_published_one(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"abd", b"ab", b""])
-def test_other_bytes_are_a_hash_mismatch(tmp_path, content):
+def test_other_bytes_are_a_hash_mismatch(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "abc"
     path.write_bytes(content)
 
@@ -94,6 +95,6 @@ def test_other_bytes_are_a_hash_mismatch(tmp_path, content):
 @pytest.mark.parametrize(
     "changes", [{"sha256": "abc"}, {"size_bytes": 0}, {"precision": "int3"}, {"colour": "red"}, {"inputs": ()}]
 )
-def test_impossible_manifest_is_refused(changes):
+def test_impossible_manifest_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         make_manifest(**changes)

@@ -1,16 +1,28 @@
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
 from edgefleet_deploy.onnx_fusion import fold_batch_norm
 from edgefleet_deploy.onnx_graph import GraphView, drop_unused
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Array = NDArray[Any]
 
 
-def constant(name, values, dtype=np.float32):
+def constant(name: str, values: object, dtype: Any = np.float32) -> TensorProto:
     return numpy_helper.from_array(np.asarray(values, dtype), name)
 
 
-def conv_norm(weight_nodes, weight_tensors, gain, *, norm_is_output=True, bias=None):
+def conv_norm(
+    weight_nodes: list[NodeProto],
+    weight_tensors: list[TensorProto],
+    gain: list[float],
+    *,
+    norm_is_output: bool = True,
+    bias: list[float] | None = None,
+) -> ModelProto:
     last = "y" if norm_is_output else "n"
     nodes = [
         *weight_nodes,
@@ -38,17 +50,18 @@ def conv_norm(weight_nodes, weight_tensors, gain, *, norm_is_output=True, bias=N
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
 
 
-def run(model):
+def run(model: ModelProto) -> Array:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     x = np.linspace(-2, 2, 18, dtype=np.float32).reshape(2, 1, 3, 3)
-    return session.run(None, {"x": x})[0]
+    output: Array = session.run(None, {"x": x})[0]
+    return output
 
 
 @pytest.mark.parametrize("norm_is_output", [True, False])
 @pytest.mark.parametrize("bias", [None, [0.25, -3.0]])
-def test_folded_norm_computes_the_same(norm_is_output, bias):
+def test_folded_norm_computes_the_same(norm_is_output: bool, bias: list[float] | None) -> None:
     model = conv_norm(
         [], [constant("w", [[[[3.0]]], [[[5.0]]]])], [2.0, -1.5], norm_is_output=norm_is_output, bias=bias
     )
@@ -60,7 +73,7 @@ def test_folded_norm_computes_the_same(norm_is_output, bias):
     assert np.allclose(run(model), before, atol=1e-5)
 
 
-def test_folded_weight_and_bias_are_those_worked_out_by_hand():
+def test_folded_weight_and_bias_are_those_worked_out_by_hand() -> None:
     # factor = gain / sqrt(var): 2 / 2 = 1 and -1.5 / 0.5 = -3; bias = shift - mean * factor: 1 - 0.5, 2 - 1.5
     model = conv_norm([], [constant("w", [[[[3.0]]], [[[5.0]]]])], [2.0, -1.5])
 
@@ -74,7 +87,7 @@ def test_folded_weight_and_bias_are_those_worked_out_by_hand():
     assert bias.tolist() == [0.5, 0.5]
 
 
-def int8_weight(integers):
+def int8_weight(integers: list[int]) -> tuple[list[NodeProto], list[TensorProto]]:
     node = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0)
     tensors = [
         constant("q", np.reshape(integers, (2, 1, 1, 1)), np.int8),
@@ -84,7 +97,7 @@ def int8_weight(integers):
     return [node], tensors
 
 
-def test_norm_behind_int8_weights_goes_into_the_scales_and_signs():
+def test_norm_behind_int8_weights_goes_into_the_scales_and_signs() -> None:
     model = conv_norm(*int8_weight([7, 100]), [2.0, -1.5])
     before = run(model)
 
@@ -100,14 +113,14 @@ def test_norm_behind_int8_weights_goes_into_the_scales_and_signs():
     assert np.allclose(run(model), before, atol=1e-5)
 
 
-def test_norm_stays_where_a_flipped_minus_128_would_not_fit():
+def test_norm_stays_where_a_flipped_minus_128_would_not_fit() -> None:
     model = conv_norm(*int8_weight([7, -128]), [2.0, -1.5])
 
     assert fold_batch_norm(model.graph) == 0
     assert "BatchNormalization" in [node.op_type for node in model.graph.node]
 
 
-def test_norm_after_a_convolution_that_others_read_stays():
+def test_norm_after_a_convolution_that_others_read_stays() -> None:
     model = conv_norm([], [constant("w", [[[[3.0]]], [[[5.0]]]])], [2.0, 1.0], norm_is_output=False)
     model.graph.node.append(helper.make_node("Relu", ["c"], ["z"]))
     model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 2, 3, 3]))

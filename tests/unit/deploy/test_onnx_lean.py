@@ -112,7 +112,7 @@ def test_a_branch_still_finds_the_outer_names_it_reads() -> None:
             ),
         ],
         [
-            numpy_helper.from_array(np.float32(0).reshape(()), "zero"),
+            numpy_helper.from_array(np.zeros((), np.float32), "zero"),
             numpy_helper.from_array(np.full(4, 10, np.float32), "shared"),
         ],
     )

@@ -7,7 +7,7 @@ from edgefleet_deploy.errors import TargetInvalid
 from edgefleet_deploy.targets import TARGETS, Target, get_target, parse_version, target_from_request
 
 
-def test_default_target_writes_what_onnxruntime_1_10_loads():
+def test_default_target_writes_what_onnxruntime_1_10_loads() -> None:
     target = get_target("onnxruntime")
 
     assert (target.opset, target.ir_version, target.min_version) == (13, 7, "1.10")
@@ -15,7 +15,7 @@ def test_default_target_writes_what_onnxruntime_1_10_loads():
     assert target.file_name == "model.onnx"
 
 
-def test_unknown_target_is_refused_with_the_known_names():
+def test_unknown_target_is_refused_with_the_known_names() -> None:
     with pytest.raises(TargetInvalid) as caught:
         get_target("abacus")
 
@@ -23,7 +23,7 @@ def test_unknown_target_is_refused_with_the_known_names():
     assert "onnxruntime" in caught.value.message
 
 
-def test_version_1_9_is_older_than_1_10():
+def test_version_1_9_is_older_than_1_10() -> None:
     assert parse_version("1.9") < parse_version("1.10") < parse_version("1.10.1")
 
 
@@ -37,24 +37,24 @@ def test_version_1_9_is_older_than_1_10():
         ({"name": 3}, "target_invalid"),
     ],
 )
-def test_bad_target_request_is_refused_with_a_code(request_, code):
+def test_bad_target_request_is_refused_with_a_code(request_: dict[str, object], code: str) -> None:
     with pytest.raises(TargetInvalid) as caught:
         target_from_request(request_)
 
     assert caught.value.code == code
 
 
-def test_a_newer_minimum_version_is_kept():
+def test_a_newer_minimum_version_is_kept() -> None:
     assert target_from_request({"name": "onnxruntime", "min_version": "1.15"}).min_version == "1.15"
     assert target_from_request({}) == get_target("onnxruntime")
 
 
-def test_every_target_has_a_compiler_of_its_runtime():
+def test_every_target_has_a_compiler_of_its_runtime() -> None:
     for target in TARGETS.values():
         assert compiler_for(target).runtime == target.runtime
 
 
-def test_a_target_without_compiler_is_refused():
+def test_a_target_without_compiler_is_refused() -> None:
     target = Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", ".beads")
 
     with pytest.raises(TargetInvalid) as caught:
@@ -63,12 +63,12 @@ def test_a_target_without_compiler_is_refused():
     assert caught.value.code == "no_compiler"
 
 
-def test_an_extension_without_dot_is_refused():
+def test_an_extension_without_dot_is_refused() -> None:
     with pytest.raises(TargetInvalid):
         Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", "beads")
 
 
-def test_what_the_controller_imports_loads_neither_torch_nor_onnx():
+def test_what_the_controller_imports_loads_neither_torch_nor_onnx() -> None:
     code = (
         "import sys, edgefleet_deploy.targets, edgefleet_deploy.manifest, edgefleet_deploy.errors, edgefleet_deploy.compiler;"
         "print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules])"
