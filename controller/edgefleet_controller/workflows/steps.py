@@ -158,7 +158,6 @@ class HostSteps:
                 if evaluation
                 else None,
                 "recipe_sha256": variant.recipe_sha256,
-                "candidate_sha256": candidate_sha256,
                 "seed": variant.seed,
                 "threads": self._threads,
                 "output_dir": str(folder / "out"),

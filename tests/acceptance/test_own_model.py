@@ -1,0 +1,69 @@
+"""A person's own ONNX file, by the commands of the README."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def enrolled(fleet):
+    controller = fleet.start_controller()
+    token = fleet.json("device", "add", "this-host", "--json")["join_token"]
+    return controller, fleet.start_agent(token)
+
+
+def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(fleet, own_model):
+    controller, agent = enrolled(fleet)
+    file, data = own_model
+    fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
+    job = fleet.json("job", "submit", "mine", "--seconds", "0.5", "--json")
+    watched = fleet.json("job", "watch", job["id"], "--json")
+    assert watched["job"]["state"] == "completed"
+    rows = {row["name"]: row for row in watched["variants"]}
+    assert set(rows) == {"baseline", "int8"}
+    assert rows["baseline"]["accuracy_device"] > 0.9
+    assert rows["int8"]["retention"] > 0.97
+    assert rows["int8"]["size_bytes"] < rows["baseline"]["size_bytes"] / 2.5
+    for row in rows.values():
+        assert row["latency_ms"]["n"] >= 700
+        assert row["latency_ms"]["p50"] <= row["latency_ms"]["p90"]
+        assert row["energy"] == {"value_mj": None, "reason": "no_sensor"} | row["energy"]
+        assert row["provenance"] == "measured"
+        assert row["accuracy_device"] == row["accuracy_host"]
+    fleet.stop(agent, controller)
+    assert fleet.processes() == []
+
+
+def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_on(fleet, own_model):
+    enrolled(fleet)
+    file, data = own_model
+    fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
+    job = fleet.json(
+        "job", "submit", "mine", "--recipe", "baseline", "--recipe", "prune50", "--seconds", "0.3", "--json"
+    )
+    watched = fleet.json("job", "watch", job["id"], "--json")
+    rows = {row["name"]: row for row in watched["variants"]}
+    assert rows["prune50"]["state"] == "failed"
+    assert rows["prune50"]["error"]["code"] == "needs_torch_model"
+    assert rows["prune50"]["latency_ms"] is None
+    assert rows["baseline"]["state"] == "completed"
+
+
+def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(fleet, own_model):
+    enrolled(fleet)
+    fleet.json("model", "add", str(own_model[0]), "--name", "bare", "--json")
+    job = fleet.json("job", "submit", "bare", "--recipe", "int8", "--seconds", "0.3", "--json")
+    row = fleet.json("job", "watch", job["id"], "--json")["variants"][0]
+    assert row["accuracy_device"] is None
+    assert "calibration_random" in row["notes"]
+
+
+def test_a_second_job_reuses_the_compression_and_measures_again(fleet, own_model):
+    enrolled(fleet)
+    fleet.json("model", "add", str(own_model[0]), "--name", "mine", "--data", str(own_model[1]), "--json")
+    rows = []
+    for _ in range(2):
+        job = fleet.json("job", "submit", "mine", "--recipe", "int8", "--seconds", "0.3", "--json")
+        rows.append(fleet.json("job", "watch", job["id"], "--json")["variants"][0])
+    assert [row["compression_cached"] for row in rows] == [False, True]
+    assert rows[0]["artifact_sha256"] == rows[1]["artifact_sha256"]
+    assert rows[0]["samples_sha256"] != rows[1]["samples_sha256"]
