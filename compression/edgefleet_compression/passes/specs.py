@@ -207,7 +207,7 @@ class Train(Spec):
     kind: Literal["train"] = "train"
     budget: Budget = Field(description="How long to train.")
     batch_size: int = Field(64, ge=1, le=65536, description="Samples per step.")
-    optimizer: Optimizer = Field(default_factory=Optimizer, description="Optimizer and its settings.")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="Optimizer of this pass.")
     lr_schedule: LearningRateSchedule = Field(
         default_factory=LearningRateSchedule, description="Course of the learning rate."
     )

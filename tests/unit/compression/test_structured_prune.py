@@ -1,0 +1,110 @@
+import copy
+
+import pytest
+import torch
+from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate
+from edgefleet_compression.context import Context
+from edgefleet_compression.criteria import CRITERIA
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.passes.application import apply
+from edgefleet_compression.passes.specs import CriterionName, Quantize, StructuredPrune
+from edgefleet_compression.passes.structured_prune import kept_channels
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+
+def prune(candidate: TorchCandidate, spec: StructuredPrune, data: DataSet | None = None) -> TorchCandidate:
+    pruned = apply(spec, candidate, Context(data, seed=3))
+    assert isinstance(pruned, TorchCandidate)
+    return pruned
+
+
+def test_half_of_every_layer_is_exactly_half(candidate: TorchCandidate) -> None:
+    """Widths 16, 16, 32 become 8, 8, 16; the head keeps its four classes and loses half of its inputs."""
+    pruned = prune(candidate, StructuredPrune(amount=0.5, round_to=8))
+    model = pruned.model
+    convolutions = {
+        name: (m.in_channels, m.out_channels) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)
+    }
+    assert convolutions == {
+        "stem": (1, 8),
+        "blocks.0.conv1": (8, 8),
+        "blocks.0.conv2": (8, 8),
+        "blocks.1.conv1": (8, 16),
+        "blocks.1.conv2": (16, 16),
+        "blocks.1.shortcut.0": (8, 16),
+    }
+    head = model.get_submodule("head")
+    assert isinstance(head, nn.Linear)
+    assert (head.in_features, head.out_features) == (16, 4)
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 4)
+
+
+def test_weakest_channels_of_a_group_go(candidate: TorchCandidate) -> None:
+    """The inner width of a block belongs to conv1 alone: its eight smallest filters are those that go."""
+    model = copy.deepcopy(candidate.model)
+    conv = model.get_submodule("blocks.0.conv1")
+    assert isinstance(conv, nn.Conv2d)
+    with torch.no_grad():
+        conv.weight[[1, 3, 4, 6, 9, 11, 12, 15]] *= 1e-3
+    pruned = prune(TorchCandidate(model, candidate.structure), StructuredPrune(amount=0.5))
+    kept = pruned.model.get_submodule("blocks.0.conv1").state_dict()["weight"]
+    assert kept.shape == (8, 8, 3, 3)
+    assert float(kept.abs().flatten(1).amax(dim=1).min()) > 0.01
+
+
+@pytest.mark.parametrize("criterion", list(CRITERIA))
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_extreme_amount_empties_no_layer(candidate: TorchCandidate, criterion: CriterionName, scope: str) -> None:
+    spec = StructuredPrune.model_validate(
+        {"amount": 0.99, "criterion": criterion, "scope": scope, "round_to": 8, "min_channels": 2}
+    )
+    pruned = prune(candidate, spec)
+    widths = [m.out_channels for m in pruned.model.modules() if isinstance(m, nn.Conv2d)]
+    assert min(widths) >= 2
+    assert pruned.model(torch.zeros(1, 1, 8, 8)).shape == (1, 4)
+
+
+def test_record_names_changes_and_the_output_layer_as_skipped(candidate: TorchCandidate) -> None:
+    record = prune(candidate, StructuredPrune(amount=0.5)).history[-1]
+    changes = {change.layer: (change.n_in, change.n_out) for change in record.changes}
+    assert changes["stem"] == ((1, 1), (16, 8))
+    assert changes["head"] == ((32, 16), (4, 4))
+    assert [(skip.layer, skip.reason) for skip in record.skipped] == [("head", "output layer: one channel per class")]
+    assert record.after.n_parameters < record.before.n_parameters / 3
+
+
+def test_nothing_left_to_prune_is_refused(candidate: TorchCandidate) -> None:
+    with pytest.raises(PassRefused) as caught:
+        prune(candidate, StructuredPrune(amount=0.5, min_channels=1024))
+    assert caught.value.code == "nothing_to_prune"
+
+
+def test_quantized_candidate_is_refused(candidate: TorchCandidate, data: DataSet) -> None:
+    quantized = apply(Quantize(), candidate, Context(data, seed=0))
+    with pytest.raises(PassRefused) as caught:
+        apply(StructuredPrune(amount=0.5), quantized, Context(data, seed=0))
+    assert caught.value.code == "prune_after_quantize"
+
+
+def test_onnx_graph_is_refused_with_a_reason(onnx_candidate: OnnxCandidate) -> None:
+    with pytest.raises(PassRefused, match="torch model") as caught:
+        apply(StructuredPrune(amount=0.5), onnx_candidate, Context(None, seed=0))
+    assert caught.value.code == "needs_torch_model"
+
+
+@given(
+    n=st.integers(1, 512),
+    share=st.floats(0.0, 1.0),
+    round_to=st.sampled_from([1, 2, 4, 8, 16]),
+    min_channels=st.integers(1, 64),
+)
+def test_kept_channels_stay_within_bounds_and_on_the_grid(
+    n: int, share: float, round_to: int, min_channels: int
+) -> None:
+    kept = kept_channels(n, n_wanted=n * share, round_to=round_to, min_channels=min_channels)
+    assert min(n, min_channels) <= kept <= n
+    if round_to <= n * share <= n - round_to and n * share >= min_channels + round_to:
+        assert kept % round_to == 0
