@@ -16,7 +16,7 @@ from typing import Optional, Union
 import psutil
 
 from edgefleet_agent.measure.child_process import child_environment
-from edgefleet_agent.measure.environment import Roots, cpu_model, operating_system, read_text
+from edgefleet_agent.measure.environment import THIS_HOST, Roots, cpu_model, operating_system, read_text
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
 from edgefleet_agent.settings import AGENT_VERSION, AgentSettings
@@ -70,7 +70,7 @@ class Inventory:
         return next((item.interpreter for item in self.facts.runtimes if item.name == runtime), None)
 
 
-def take_inventory(settings: AgentSettings, roots: Roots = Roots()) -> Inventory:  # noqa: B008 - a frozen value
+def take_inventory(settings: AgentSettings, roots: Roots = THIS_HOST, sensors: Sequence[JsonObject] = ()) -> Inventory:
     """Look at the board and probe the runtimes; takes seconds."""
     found, failures = probe_runtimes(settings.interpreters)
     accelerator = {"accelerator": "coral-usb"} if has_coral_usb(roots) else {}
@@ -84,6 +84,7 @@ def take_inventory(settings: AgentSettings, roots: Roots = Roots()) -> Inventory
         n_cores=psutil.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         runtimes=found,
+        sensors=list(sensors),
         labels={**accelerator, **settings.labels},
     )
     return Inventory(facts, tuple(failures))

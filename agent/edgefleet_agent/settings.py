@@ -18,6 +18,7 @@ DISTRIBUTION = "edgefleet-agent"
 PREFIX = "EDGEFLEET_AGENT_"
 SETTINGS_FILE = "agent.json"
 GIBIBYTE = 1024**3
+PLAIN = (Optional[str], int, float)
 
 
 def read_version() -> str:
@@ -43,6 +44,10 @@ class AgentSettings(BaseModel):
     board: Optional[str] = Field(default=None, description="board kind, where the detected one is wrong")
     interpreters: dict[str, str] = Field(
         default_factory=dict, description="runtime name -> the Python interpreter that holds it"
+    )
+    sensors: list[str] = Field(
+        default_factory=list,
+        description="power sensors on I2C, such as ina226,bus=1,address=0x40,shunt=0.01 (sensors.spec.parse_sensor)",
     )
     labels: dict[str, str] = Field(default_factory=dict, description="labels the controller shows for this device")
     cache_free_bytes: int = Field(
@@ -92,18 +97,18 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Plain values as text; the two mappings as JSON objects."""
+    """Plain values as text; lists and mappings as JSON."""
     found: dict[str, Any] = {}
     for name, field in AgentSettings.model_fields.items():
         text = environment.get(PREFIX + name.upper())
         if text is None:
             continue
-        found[name] = _parse_object(name, text) if field.annotation == dict[str, str] else text
+        found[name] = text if field.annotation in PLAIN else _parse_json(name, text)
     return found
 
 
-def _parse_object(name: str, text: str) -> Any:
+def _parse_json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as err:
-        raise SettingsInvalid("{}{} must be a JSON object ({})".format(PREFIX, name.upper(), err)) from err
+        raise SettingsInvalid("{}{} must be JSON ({})".format(PREFIX, name.upper(), err)) from err

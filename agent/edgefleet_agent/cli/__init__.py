@@ -50,6 +50,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--join-token", metavar="TOKEN", help="one-time token; needed for the first start only")
     parser.add_argument("--name", help="wanted name of this device")
     parser.add_argument("--state-dir", type=Path, help="folder for identity, cache and spool")
+    _add_sensor(parser)
     parser.add_argument("--once", action="store_true", help="end after one run")
     parser.set_defaults(command=_run)
 
@@ -65,6 +66,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--warmup-seconds", type=float, default=1.0, help="least length of the warm-up (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
     parser.add_argument("--evaluation", type=Path, metavar="NPZ", help="samples (x) and labels (y) to use and score")
+    _add_sensor(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the report here")
     parser.set_defaults(command=_bench)
 
@@ -72,8 +74,19 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("doctor", help="say what this board can do and what stands in the way")
     parser.add_argument("--state-dir", type=Path, help="folder with the agent's settings")
+    _add_sensor(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_doctor)
+
+
+def _add_sensor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sensor",
+        dest="sensors",
+        action="append",
+        metavar="SPEC",
+        help="power sensor on I2C, such as ina226,bus=1,address=0x40,shunt=0.01; may be repeated",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from typing import Optional
 
 from pydantic import ValidationError
 
+from edgefleet_agent.cli.energy import best_meter, usable_sensors
 from edgefleet_agent.errors import MeasurementFailed, SettingsInvalid
 from edgefleet_agent.inventory import probe_runtimes
 from edgefleet_agent.measure.artifact import Bench, Subject, failed_report, measure_artifact
@@ -27,7 +28,9 @@ def bench(options: argparse.Namespace) -> int:
     artifact = NO_ARTIFACT
     try:
         artifact = hash_file(options.file)
-        report = measure_artifact(_subject(options, artifact), Bench(on_phase=_show_phase)).report
+        settings = load_settings(default_state_directory(), {"sensors": options.sensors})
+        meter = best_meter(usable_sensors(settings.sensors))
+        report = measure_artifact(_subject(options, artifact), Bench(meter=meter, on_phase=_show_phase)).report
     except MeasurementFailed as failure:
         report = failed_report(artifact, failure.error)
     if options.json is not None:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgefleet_agent.cli.energy import configured_sensors
 from edgefleet_agent.inventory import Inventory, take_inventory
-from edgefleet_agent.measure.environment import Roots, read_conditions
+from edgefleet_agent.measure.environment import THIS_HOST, Roots, read_conditions
+from edgefleet_agent.sensors.selftest import describe_sensors
+from edgefleet_agent.sensors.spec import SensorSpec
 from edgefleet_agent.settings import default_state_directory, load_settings
 
 MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
@@ -24,8 +27,8 @@ class Finding:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print the findings; 1 when something keeps this board from measuring at all, else 0."""
-    settings = load_settings(options.state_dir or default_state_directory(), {})
-    findings = examine(take_inventory(settings), Roots())
+    settings = load_settings(options.state_dir or default_state_directory(), {"sensors": options.sensors})
+    findings = examine(take_inventory(settings), THIS_HOST, configured_sensors(settings.sensors))
     if options.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -38,7 +41,7 @@ def _line(finding: Finding) -> str:
     return "{}  {}: {}{}".format(MARKS[finding.level], finding.subject, finding.text, advice)
 
 
-def examine(inventory: Inventory, roots: Roots) -> Sequence[Finding]:
+def examine(inventory: Inventory, roots: Roots, configured: Sequence[SensorSpec] = ()) -> Sequence[Finding]:
     """All findings about this board."""
     return [
         _board(inventory),
@@ -46,7 +49,7 @@ def examine(inventory: Inventory, roots: Roots) -> Sequence[Finding]:
         _frequency(roots),
         _peak_memory(Path("/proc/self/clear_refs")),
         _temperature(roots),
-        *_sensors(),
+        *_sensors(configured),
     ]
 
 
@@ -116,13 +119,9 @@ def _temperature(roots: Roots) -> Finding:
     return Finding("temperature", "ok", ", ".join("{} {:.1f} C".format(*zone) for zone in zones.items()))
 
 
-def _sensors() -> list[Finding]:
-    """Power sensors, as far as this agent has drivers for them."""
+def _sensors(configured: Sequence[SensorSpec]) -> list[Finding]:
+    """Power sensors, tested; no trouble of theirs keeps the board from measuring the rest."""
     return [
-        Finding(
-            "power sensor",
-            "warning",
-            "none found; energy will be null with reason no_sensor",
-            "connect an INA219, INA226, INA260 or INA3221 for energy figures",
-        )
+        Finding(item.subject, "warning" if item.level == "problem" else item.level, item.text, item.advice)
+        for item in describe_sensors(configured)
     ]

@@ -1,5 +1,6 @@
 import argparse
 import fcntl
+import json
 import logging
 import os
 import random
@@ -14,6 +15,7 @@ from typing import Optional
 import httpx
 
 from edgefleet_agent.cache import ArtifactCache
+from edgefleet_agent.cli.energy import best_meter, usable_sensors
 from edgefleet_agent.client import ControllerClient, RetryPolicy
 from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpgradeNeeded
 from edgefleet_agent.inventory import take_inventory
@@ -54,7 +56,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
-    given = {name: getattr(options, name) for name in ("controller", "join_token", "name")}
+    given = {name: getattr(options, name) for name in ("controller", "join_token", "name", "sensors")}
     settings = load_settings(state, given)
     if settings.controller is not None:
         return settings
@@ -65,10 +67,12 @@ def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
 
 
 def _build(http: httpx.Client, settings: AgentSettings, state: Path, stop: StopSwitch) -> Agent:
+    sensors = usable_sensors(settings.sensors)
+    inventory = take_inventory(settings, sensors=[json.loads(spec.to_json()) for spec in sensors])
     workshop = Workshop(
         cache=ArtifactCache(state / "cache", settings.cache_free_bytes),
-        inventory=take_inventory(settings),
-        bench=Bench(work_directory=clear_folder(state / "work")),
+        inventory=inventory,
+        bench=Bench(meter=best_meter(sensors), work_directory=clear_folder(state / "work")),
         retry=RetryPolicy(),
         rng=random.Random(),
         stop=stop,

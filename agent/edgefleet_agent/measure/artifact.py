@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
@@ -127,15 +128,17 @@ class _Run:
         self._subject, self._bench, self._folder = subject, bench, folder
         self._ends = time.monotonic() + subject.settings.deadline_s
         self._phase, self._loud_from = "load", 0.0
+        # an energy figure may need a longer timed part than was asked for
+        wanted = max(subject.settings.seconds, bench.meter.least_timed_s)
+        self._timed_s = min(wanted, max(subject.settings.max_seconds, subject.settings.seconds))
         self._before: Optional[Conditions] = None
         self._after: Optional[Conditions] = None
 
     def measure(self) -> Measurement:
         runtime = runtime_named(self._subject.runtime, self._bench.runtimes)
         archive = write_runner_archive(self._folder / "runner.zip")
-        import_path = [archive, *self._bench.extra_import_path]
         self._announce("load", 0.0)
-        with RunnerProcess(self._subject.interpreter, self._folder, import_path) as child:
+        with closing(self._bench.meter), self._start_runner(archive) as child:
             hello = self._next(child, self._bench.limits.start_s)
             if hello.get("event") != "hello" or hello.get("protocol") != RUNNER_PROTOCOL:
                 raise MeasurementFailed(
@@ -147,6 +150,9 @@ class _Run:
         figures["python"] = hello["python"]
         return self._assemble(figures)
 
+    def _start_runner(self, archive: Path) -> RunnerProcess:
+        return RunnerProcess(self._subject.interpreter, self._folder, [archive, *self._bench.extra_import_path])
+
     def _request(self, runtime: Runtime) -> JsonObject:
         subject = self._subject
         evaluation = subject.evaluation_path
@@ -157,7 +163,7 @@ class _Run:
             "artifact": str(subject.path.resolve()),
             "evaluation": None if evaluation is None else str(evaluation.resolve()),
             "output_dir": str(self._folder),
-            "settings": subject.settings.model_dump(),
+            "settings": {**subject.settings.model_dump(), "seconds": self._timed_s},
             "options": subject.options,
         }
 
@@ -189,6 +195,8 @@ class _Run:
             self._before = self._bench.read_conditions()
             return max(silent_for_s, self._subject.settings.max_seconds) + limits.margin_s
         self._announce(phase, silent_for_s)
+        if phase == "warmup":
+            self._bench.meter.look()
         by_phase = {"load": limits.load_s, "evaluate": limits.evaluate_s}
         return by_phase.get(phase, silent_for_s + limits.load_s)
 
@@ -260,6 +268,7 @@ class _Run:
         settings = {
             **self._subject.settings.model_dump(),
             "batch_used": figures["batch"],
+            "seconds_used": self._timed_s,
             "inputs": "random" if self._subject.evaluation_path is None else "evaluation",
             "steady_state": outcome.value,
             "options": self._subject.options,

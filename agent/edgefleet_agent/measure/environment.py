@@ -25,7 +25,10 @@ class Roots:
     sys: Path = Path("/sys")
 
 
-def read_conditions(roots: Roots = Roots()) -> Conditions:
+THIS_HOST = Roots()
+
+
+def read_conditions(roots: Roots = THIS_HOST) -> Conditions:
     """The conditions of this moment."""
     times = _cpu_times(roots)
     return Conditions(
@@ -41,7 +44,7 @@ def read_conditions(roots: Roots = Roots()) -> Conditions:
     )
 
 
-def describe_host(roots: Roots = Roots()) -> JsonObject:
+def describe_host(roots: Roots = THIS_HOST) -> JsonObject:
     """What does not change during a run: CPU, cores, kernel, operating system, virtualisation."""
     return {
         "cpu_model": cpu_model(roots),

@@ -25,12 +25,25 @@ class EnergyMeter(Protocol):
         """Seconds that ``begin`` and ``end`` take together (idle windows); they lengthen the silent window."""
         ...
 
+    @property
+    def least_timed_s(self) -> float:
+        """Shortest timed part that can give an energy figure, in seconds."""
+        ...
+
+    def look(self) -> None:
+        """Take a first look while the load warms up, to choose the sensor's range."""
+        ...
+
     def begin(self) -> None:
         """Start sampling and sit out the idle window before the timed part."""
         ...
 
     def end(self) -> None:
-        """Sit out the idle window after the timed part and stop sampling; also called when the run fails."""
+        """Sit out the idle window after the timed part and stop sampling."""
+        ...
+
+    def close(self) -> None:
+        """Give up at once; called at the end of every run, failed or not."""
         ...
 
     def summarize(self, part: TimedPart) -> EnergySummary:
@@ -46,12 +59,19 @@ class NoSensor:
     """A board without a power sensor: energy is null, never zero and never an estimate."""
 
     extra_s = 0.0
+    least_timed_s = 0.0
+
+    def look(self) -> None:
+        """Nothing to look at."""
 
     def begin(self) -> None:
         """Nothing to start."""
 
     def end(self) -> None:
         """Nothing to stop."""
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def summarize(self, part: TimedPart) -> EnergySummary:  # noqa: ARG002 - the protocol's signature
         """Null, because there is no sensor."""

@@ -24,8 +24,8 @@ from edgefleet_agent.runner.timing import Series, Window, capacity_for, monotoni
 PROGRESS_S = 2.0
 """Seconds between the evaluation's signs of life."""
 
-WARMUP_CHUNK = 4096
-"""Warm-up inferences per turn of the timed loop, so that its arrays stay out of the memory figures."""
+WARMUP_CAPACITY = 4096
+"""Room for the warm-up's samples; more would show in the memory figures."""
 
 NO_LIMIT_S = 1e6
 
@@ -106,19 +106,15 @@ def _warm_up(loaded: Loaded, settings: "Dict[str, Any]", first_ms: float, channe
     seconds, iterations = settings["warmup_seconds"], settings["warmup_iterations"]
     expected_s = max(seconds, iterations * first_ms / 1e3)
     channel.enter("warmup", silent_for_s=2 * expected_s + 1)
-    start_ns, latency_ns, cpu_s = array("q"), array("q"), 0.0
-    ends_ns = monotonic_ns() + int(seconds * 1e9)
-    while len(latency_ns) < iterations or monotonic_ns() < ends_ns:
-        left_s = max(0.0, (ends_ns - monotonic_ns()) / 1e9)
-        window = Window(left_s, max(1, iterations - len(latency_ns)), NO_LIMIT_S)
-        part = run_timed(loaded.model.invoke, loaded.feeds, window, WARMUP_CHUNK)
-        start_ns.extend(part.start_ns)
-        latency_ns.extend(part.latency_ns)
-        cpu_s += part.cpu_s
+    if seconds == 0 and iterations == 0:
+        series = Series(array("q"), array("q"), 0.0)
+    else:
+        window = Window(seconds, iterations, NO_LIMIT_S)
+        series = run_timed(loaded.model.invoke, loaded.feeds, window, WARMUP_CAPACITY)
     figures = loaded.figures["memory"]
     figures["peak_run_bytes"] = memory.peak_bytes() if figures.pop("peak_reset") else None
     figures["pss_bytes"] = memory.proportional_bytes()
-    return Series(start_ns, latency_ns, cpu_s)
+    return series
 
 
 def _time(loaded: Loaded, settings: "Dict[str, Any]", warmup: Series, channel: Channel) -> Series:
@@ -126,7 +122,7 @@ def _time(loaded: Loaded, settings: "Dict[str, Any]", warmup: Series, channel: C
     typical_ns = (
         statistics.median(warmup.latency_ns) if warmup.latency_ns else loaded.figures["first_inference_ms"] * 1e6
     )
-    fastest_ns = min(warmup.latency_ns) if warmup.latency_ns else 1000
+    fastest_ns = min(warmup.latency_ns) if warmup.latency_ns else int(typical_ns)
     expected_s = max(window.seconds, 1.2 * window.min_samples * typical_ns / 1e9)
     silent_for_s = min(window.max_seconds, 1.5 * expected_s) + 2 * typical_ns / 1e9 + 1
     capacity = capacity_for(window, fastest_ns)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, NamedTuple
 
 MAX_SAMPLES = 10000000
-"""Upper bound of the preallocated arrays (16 bytes per sample)."""
+"""A timed part ends here at the latest (16 bytes per sample)."""
 
 HEADROOM = 1.5
 """The arrays hold this much more than the fastest inference seen so far could fill."""
@@ -65,14 +65,21 @@ def capacity_for(window: Window, fastest_ns: int) -> int:
 
 
 def run_timed(invoke: "Callable[[Any], Any]", feeds: "List[Any]", window: Window, capacity: int) -> Series:
-    """Call ``invoke`` on the feeds in turn until the window ends or the arrays are full."""
-    start_ns, latency_ns = array("q", bytes(8 * capacity)), array("q", bytes(8 * capacity))
+    """Call ``invoke`` on the feeds in turn until the window ends.
+
+    ``capacity`` samples have room from the start; should they not suffice, room is made between two inferences.
+    """
+    room = bytes(8 * capacity)
+    start_ns, latency_ns = array("q", room), array("q", room)
     n_feeds, min_samples, count, clock = len(feeds), window.min_samples, 0, monotonic_ns
     with collection_paused():
         cpu_before = time.process_time()
         began = clock()
         enough, limit = began + int(window.seconds * 1e9), began + int(window.max_seconds * 1e9)
-        while count < capacity:
+        while count < MAX_SAMPLES:
+            if count == len(start_ns):
+                start_ns.frombytes(room)
+                latency_ns.frombytes(room)
             feed = feeds[count % n_feeds]
             before = clock()
             invoke(feed)

@@ -1,0 +1,105 @@
+"""The energy meter is begun and ended around the timed part, and ended whatever happens to the run."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, blob_ref, measure_artifact
+from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
+from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_agent.wire.report import EnergySummary
+from onnx import TensorProto, helper
+
+
+class WatchedMeter(NoSensor):
+    """Notes what it is asked to do, and claims 2 mJ for every inference."""
+
+    extra_s = 3.0
+    least_timed_s = 0.2
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def look(self) -> None:
+        self.calls.append("look")
+
+    def begin(self) -> None:
+        self.calls.append("begin")
+
+    def end(self) -> None:
+        self.calls.append("end")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def summarize(self, part: TimedPart) -> EnergySummary:
+        self.calls.append("summarize")
+        return EnergySummary(value_mj=2.0, detail={"n": len(part.start_ns)})
+
+    def blobs(self) -> dict[str, bytes]:
+        return {"power": b"samples"}
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+    )
+    path = tmp_path / "relu.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), path)
+    settings = MeasureSettings(seconds=0.01, min_samples=11, warmup_seconds=0.0, warmup_iterations=2)
+    return Subject(
+        path=path,
+        artifact=blob_ref(path.read_bytes()),
+        runtime="onnxruntime",
+        settings=settings,
+        interpreter=sys.executable,
+    )
+
+
+def measure(subject: Subject, meter: EnergyMeter, on_phase: Callable[[str, float], None]) -> Measurement:
+    return measure_artifact(subject, Bench(meter=meter, on_phase=on_phase))
+
+
+def test_meter_is_used_around_the_timed_part(subject: Subject) -> None:
+    meter = WatchedMeter()
+    silences: dict[str, float] = {}
+    measurement = measure(subject, meter, silences.__setitem__)
+    assert meter.calls == ["look", "begin", "end", "close", "summarize"]
+    assert silences["measure"] > meter.extra_s
+    report = measurement.report
+    assert report.energy is not None
+    assert report.latency_ms is not None
+    assert (report.energy.value_mj, report.energy.detail) == (2.0, {"n": report.latency_ms.n})
+    assert "power" in report.samples
+
+
+def test_timed_part_is_as_long_as_the_meter_needs(subject: Subject) -> None:
+    report = measure(subject, WatchedMeter(), lambda _phase, _silent_for_s: None).report
+    assert report.environment is not None
+    assert report.environment.settings["seconds_used"] == 0.2
+    span_ns = report.environment.after.monotonic_ns - report.environment.before.monotonic_ns
+    assert span_ns >= 0.2e9
+
+
+def test_meter_is_closed_when_the_run_fails(subject: Subject, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
+    meter = WatchedMeter()
+    report = measure(replace(subject, path=tmp_path / "bad.onnx"), meter, lambda _phase, _silent_for_s: None).report
+    assert report.error is not None
+    assert meter.calls == ["close"]
+
+
+def test_board_without_a_sensor_says_so() -> None:
+    meter: EnergyMeter = NoSensor()
+    meter.look()
+    meter.begin()
+    meter.end()
+    meter.close()
+    assert meter.blobs() == {}
