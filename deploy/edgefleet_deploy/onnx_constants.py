@@ -4,6 +4,7 @@ import onnxruntime
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgefleet_deploy.onnx_graph import Array, GraphView, add_initializer, has_subgraphs, remove_nodes, rename_uses
+from edgefleet_deploy.onnx_session import ORT_ERRORS
 
 _NEVER_FOLDED = frozenset(
     {
@@ -72,7 +73,10 @@ def fold_constants(model: ModelProto) -> int:
     for node in model.graph.node:
         if not _is_foldable(node, known, view.outputs):
             continue
-        values = _evaluate(node, known, model)
+        try:
+            values = _evaluate(node, known, model)
+        except ORT_ERRORS:
+            continue  # it stays a node: the session over the whole file reports what the runtime lacks
         read = sum(known[name].nbytes for name in node.input if name)
         if sum(value.nbytes for value in values) > max(read, _ALWAYS_SMALL_BYTES):
             continue

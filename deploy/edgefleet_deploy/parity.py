@@ -18,11 +18,11 @@ FP32_TOLERANCE = ParityTolerance(
 """A float file computes the same sums in another order: 1e-4 of the output's range is far above what that gives."""
 
 INT8_TOLERANCE = ParityTolerance(
-    max_diff_ratio=None, max_diff_steps=24.0, min_snr_db=20.0, min_top1_agreement_clear=0.98
+    max_diff_ratio=None, max_diff_steps=16.0, min_snr_db=25.0, min_top1_agreement_clear=0.98
 )
 """An integer file rounds where the simulation does, but a value on the edge between two integers may fall either way
 (and the int32 bias is rounded), and the difference travels on through the layers. A wrong scale, zero point or weight
-costs far more: 20 dB is a tenth of the signal."""
+costs far more: 25 dB is 6 % of the signal. Trained networks were seen within 1.1 steps and above 59 dB."""
 
 CLEAR_MARGIN_STEPS = 4.0
 """Two entries of an output closer than this many steps are a tie as far as 8 bits can tell."""
@@ -77,7 +77,7 @@ def _require_finite(name: str, reference: Array, artifact: Array) -> None:
         if n_bad:
             raise ParityFailed(
                 f"output {name!r} of the {role} has {n_bad} of {values.size} values that are NaN or infinite: look for a "
-                f"layer that overflows on ordinary samples",
+                f"layer that overflows on ordinary samples; where there is no data set the samples are random: give real ones",
                 detail={"output": name, "where": role, "n_non_finite": n_bad, "n_values": int(values.size)},
             )
 

@@ -36,7 +36,7 @@ class CompileRequest(BaseModel):
     recipe_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the recipe.")
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
     threads: int = Field(default=1, ge=1, le=256, description="Threads of torch and of the runtime.")
-    output_dir: Path = Field(description="Existing directory for the artifact.")
+    output_dir: Path = Field(description="Directory for the artifact; made if it is not there.")
 
 
 def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     wanted = _parse(request)
     target = target_from_request(wanted.target)
     compiler = compiler_for(target)
+    wanted.output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".compile-", dir=wanted.output_dir) as work_dir:
         compiled = _compile(wanted, target, compiler, Path(work_dir), emit)
         emit(0.8, "measuring accuracy on this host")
