@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,14 +45,14 @@ def serve_controller(settings: Settings, *, with_worker: bool) -> None:
         upgrade_to_head(settings.resolved_database_url)
         prepare_engine_database(settings.resolved_engine_url)
         engine = DbosEngine(settings.resolved_engine_url)
+        app = create_app(settings, engine=engine)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         server = _AnnouncingServer(
-            uvicorn.Config(
-                create_app(settings, engine=engine), log_level="warning", access_log=False, timeout_keep_alive=75
-            ),
+            uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75),
             announcement=settings.data_dir / "serve.json",
             url=url,
+            release_held_requests=app.state.services.wakeups.close,
         )
         worker = WorkerProcess(settings) if with_worker else None
         try:
@@ -121,10 +121,13 @@ class WorkerProcess:
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """Tells where it listens once it does, for people and for the other commands."""
+    """Tells where it listens once it does, and answers held long polls before it waits for requests to end."""
 
-    def __init__(self, config: uvicorn.Config, *, announcement: Path, url: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, announcement: Path, url: str, release_held_requests: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._release_held_requests = release_held_requests
         self._announcement = announcement
         self._url = url
 
@@ -136,6 +139,10 @@ class _AnnouncingServer(uvicorn.Server):
         log.info(
             "edgefleet serves at %s; operator token in %s", self._url, self._announcement.parent / "operator.token"
         )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._release_held_requests()
+        await super().shutdown(sockets)
 
 
 def _refuse_public_address(host: str) -> None:
