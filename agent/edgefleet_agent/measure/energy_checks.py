@@ -54,7 +54,7 @@ def find_faults(take: Take, series: PowerSeries, policy: EnergyPolicy) -> list[R
         (Reason.CLOCK_JUMP, _clock_jumped(recording)),
         (Reason.SENSOR_RESET, _was_reset(recording, spans)),
         (Reason.SENSOR_SATURATED, any(_has_flag(recording, span, SATURATED | OVERFLOW) for span in spans)),
-        (Reason.SENSOR_STUCK, _is_stuck(series)),
+        (Reason.SENSOR_STUCK, _is_stuck(take, series)),
         (_kind_of_loss(recording), _lost_share(recording) > policy.max_lost),
         (Reason.SENSOR_GAP, any(_longest_gap_s(series, span) > _max_gap_s(series, policy) for span in spans)),
         (Reason.WINDOW_INCOMPLETE, not take.windows),
@@ -131,9 +131,10 @@ def _has_flag(recording: Recording, span: Span, flag: int) -> bool:
     return bool(np.any(recording.flags[inside] & flag))
 
 
-def _is_stuck(series: PowerSeries) -> bool:
-    """Idle and load never give the same code for the whole recording."""
-    values = series.counted_j if series.counted_j is not None else series.power_w
+def _is_stuck(take: Take, series: PowerSeries) -> bool:
+    """Return whether all readings are one value: idle and load never give the same code all the time."""
+    part = series.inside(Span(take.idle_before.start_ns, take.idle_after.end_ns))
+    values = (series.counted_j if series.counted_j is not None else series.power_w)[part]
     return len(values) >= MIN_READINGS_TO_CALL_STUCK and bool(np.all(values == values[0]))
 
 

@@ -19,13 +19,16 @@ ADDRESS = 0x40
 SHUNT_OHM = {"ina219": 0.1, "ina226": 0.01, "ina228": 0.015, "ina260": 0.002, "ina3221": 0.01}
 
 
+FIVE_WATTS = Constant(5.0)
+
+
 class Rig:
     """A driver, the fake chip behind it, and their bus and clock."""
 
     def __init__(
         self,
         kind: str,
-        waveform: Waveform = Constant(5.0),
+        waveform: Waveform = FIVE_WATTS,
         settings: InaSettings | None = None,
         **options: Any,
     ) -> None:

@@ -41,7 +41,7 @@ def test_ina226_example_of_table_6_1() -> None:
     ],
 )
 def test_ina219_clamp_table_7(millivolts: float, codes: tuple[int, ...]) -> None:
-    for gain_code, expected in zip((3, 2, 1, 0), codes):
+    for gain_code, expected in zip((3, 2, 1, 0), codes, strict=True):
         chip = FakeIna219({1: Load(Constant(5.0 * millivolts * 1e-3 / 0.1))}, 0.1)
         chip.write(0, 0x2000 | gain_code << 11 | 0x019F, 0)
         assert chip.read(1, 5 * MS) == expected

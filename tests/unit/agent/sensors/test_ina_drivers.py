@@ -247,10 +247,12 @@ def test_external_shunt_must_be_known(make_rig: MakeRig) -> None:
         type(rig.sensor)(rig.bus, Wiring(0x40, "board_5v_input"), InaSettings(3, 3))
 
 
-@pytest.mark.parametrize("fields", [{"nominal_ohm": 0.0}, {"nominal_ohm": 0.01, "relative_limit": -1.0}])
-def test_impossible_shunts_are_refused(fields: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("nominal_ohm", "relative_limit", "correction"), [(0.0, 0.01, 1.0), (0.01, -1.0, 1.0), (0.01, 0.01, 10.0)]
+)
+def test_impossible_shunts_are_refused(nominal_ohm: float, relative_limit: float, correction: float) -> None:
     with pytest.raises(ValueError):
-        ShuntCalibration(**fields)
+        ShuntCalibration(nominal_ohm, relative_limit, correction)
 
 
 def test_shunt_correction_scales_the_current(make_rig: MakeRig) -> None:
