@@ -1,0 +1,156 @@
+"""What every pass on a torch candidate promises; a new pass adds one class with its specs, not new tests."""
+
+import copy
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate, load_candidate, save_candidate
+from edgefleet_compression.context import Context
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.passes.application import apply
+from edgefleet_compression.passes.specs import (
+    AnyPass,
+    Budget,
+    Distill,
+    FakeQuant,
+    Quantize,
+    Sparsify,
+    StructuredPrune,
+    Student,
+    Train,
+)
+from edgefleet_compression.records import StepRecord
+from edgefleet_compression.stats import count_stats
+from edgefleet_compression.testing import tiny_candidate, tiny_data, tiny_onnx
+from pydantic import TypeAdapter
+
+_ANY_PASS: TypeAdapter[AnyPass] = TypeAdapter(AnyPass)
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    torch.set_num_threads(1)
+    return tiny_data(n_samples=120)
+
+
+class PassConformance:
+    """The promises; ``specs`` are the variants of one kind of pass."""
+
+    specs: ClassVar[dict[str, AnyPass]]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "spec" in metafunc.fixturenames:
+            metafunc.parametrize("spec", self.specs.values(), ids=list(self.specs))
+
+    @staticmethod
+    def run(
+        spec: AnyPass, candidate: TorchCandidate, data: DataSet, *, events: list[float] | None = None
+    ) -> TorchCandidate:
+        def emit(fraction: float, message: str, **detail: Any) -> None:
+            if events is not None:
+                events.append(fraction)
+
+        made = apply(spec, candidate, Context(data, seed=11, reference=candidate, emit=emit))
+        assert isinstance(made, TorchCandidate)
+        return made
+
+    def test_spec_survives_json(self, spec: AnyPass) -> None:
+        assert _ANY_PASS.validate_json(_ANY_PASS.dump_json(spec)) == spec
+
+    def test_candidate_given_is_left_as_it_is(self, spec: AnyPass, data: DataSet) -> None:
+        candidate = tiny_candidate()
+        before = copy.deepcopy(candidate.model.state_dict())
+        structure = candidate.structure.model_copy(deep=True)
+        self.run(spec, candidate, data)
+        assert candidate.structure == structure
+        assert all(torch.equal(before[name], tensor) for name, tensor in candidate.model.state_dict().items())
+
+    def test_one_record_is_added_with_true_counts(self, spec: AnyPass, data: DataSet) -> None:
+        candidate = tiny_candidate()
+        made = self.run(spec, candidate, data)
+        assert len(made.history) == len(candidate.history) + 1
+        record = made.history[-1]
+        assert (record.spec, record.seed) == (spec, 11)
+        assert record.cost.wall_s is not None
+        assert record.before == count_stats(candidate.model, (1, 8, 8))
+        assert record.after == count_stats(made.model, (1, 8, 8))
+
+    def test_record_survives_json(self, spec: AnyPass, data: DataSet) -> None:
+        record = self.run(spec, tiny_candidate(), data).history[-1]
+        assert StepRecord.model_validate_json(record.model_dump_json()) == record
+
+    def test_network_never_grows(self, spec: AnyPass, data: DataSet) -> None:
+        record = self.run(spec, tiny_candidate(), data).history[-1]
+        assert record.after.n_parameters <= record.before.n_parameters
+        assert record.after.macs is not None
+        assert record.before.macs is not None
+        assert record.after.macs <= record.before.macs
+
+    def test_same_seed_gives_the_same_file_and_the_file_the_same_network(
+        self, spec: AnyPass, data: DataSet, tmp_path: Path
+    ) -> None:
+        first, second = (
+            save_candidate(self.run(spec, tiny_candidate(), data), tmp_path / f"{name}.safetensors") for name in "ab"
+        )
+        assert first.read_bytes() == second.read_bytes()
+        made, restored = self.run(spec, tiny_candidate(), data), load_candidate(first)
+        assert isinstance(restored, TorchCandidate)
+        x = torch.from_numpy(data.test.x)
+        assert torch.equal(made.model(x), restored.model(x))
+
+    def test_result_is_ready_for_use(self, spec: AnyPass, data: DataSet) -> None:
+        made = self.run(spec, tiny_candidate(), data)
+        assert not made.model.training
+        assert torch.isfinite(made.model(torch.from_numpy(data.test.x))).all()
+
+    def test_progress_never_runs_backwards(self, spec: AnyPass, data: DataSet) -> None:
+        events: list[float] = []
+        self.run(spec, tiny_candidate(), data, events=events)
+        assert events == sorted(events)
+        assert all(0.0 <= fraction <= 1.0 for fraction in events)
+
+    def test_onnx_graph_is_handled_or_refused_with_a_code(self, spec: AnyPass, data: DataSet) -> None:
+        candidate = OnnxCandidate(tiny_onnx())
+        if isinstance(spec, Quantize):
+            assert apply(spec, candidate, Context(data, seed=0)).traits.has_plan
+            return
+        with pytest.raises(PassRefused) as caught:
+            apply(spec, candidate, Context(data, seed=0))
+        assert caught.value.code == "needs_torch_model"
+
+
+class TestStructuredPrune(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "layer": StructuredPrune(amount=0.5),
+        "global": StructuredPrune(amount=0.3, scope="global", round_to=1, criterion="magnitude_l1"),
+        "random": StructuredPrune(amount=0.25, round_to=4, criterion="random"),
+    }
+
+
+class TestQuantize(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "uint8": Quantize(),
+        "int8": Quantize.model_validate({"activations": {"signed": True}, "calibration": {"n_samples": 16}}),
+    }
+
+
+class TestTrain(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "plain": Train(budget=Budget(steps=3)),
+        "sparsify": Train(budget=Budget(steps=4), ingredients=(Sparsify(amount=0.5, every_steps=1),)),
+        "fake-quant": Train(budget=Budget(steps=4), ingredients=(FakeQuant(),)),
+        "student": Train(
+            budget=Budget(steps=3), student=Student(width_ratio=0.5), ingredients=(Distill(teacher="fixed"),)
+        ),
+        "joint": Train(
+            budget=Budget(steps=6),
+            ingredients=(
+                Sparsify(amount=0.5, every_steps=1, end_fraction=0.5, criterion="random"),
+                FakeQuant(start_fraction=0.5),
+                Distill(teacher="fixed"),
+            ),
+        ),
+    }

@@ -1,0 +1,161 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgefleet_compression.data import evaluation_set
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.data.registry import load_data
+from edgefleet_compression.errors import DataInvalid
+from edgefleet_compression.testing import tiny_onnx
+
+DIGITS = {"kind": "packaged", "name": "digits"}
+
+
+def load(document: dict[str, Any], *, seed: int = 0) -> DataSet:
+    data = load_data(document, seed=seed)
+    assert data is not None
+    return data
+
+
+def npz(tmp_path: Path, **arrays: Any) -> dict[str, Any]:
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    return {"kind": "npz", "path": str(path)}
+
+
+def code_of(document: dict[str, Any]) -> str:
+    with pytest.raises(DataInvalid) as caught:
+        load_data(document, seed=0)
+    return caught.value.code
+
+
+def test_digits_are_1797_images_of_ten_classes_in_disjoint_splits() -> None:
+    data = load(DIGITS)
+    splits = (data.train, data.validation, data.test)
+    assert sum(len(split) for split in splits) == 1797
+    assert data.train.x.shape[1:] == (1, 8, 8)
+    assert data.train.x.dtype == np.float32
+    shares = [len(split) / 1797 for split in splits]
+    assert shares == pytest.approx([0.70, 0.15, 0.15], abs=0.005)
+    rows = [{row.tobytes() for row in split.x} for split in splits]
+    assert not rows[0] & rows[2]
+    assert not rows[1] & rows[2]
+    for split in splits:
+        assert split.y is not None
+        assert set(split.y.tolist()) == set(range(10))
+
+
+def test_digits_are_normalised() -> None:
+    x = load(DIGITS).train.x
+    assert float(x.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(x.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_split_depends_on_the_seed_alone() -> None:
+    assert load(DIGITS, seed=1).sha256() == load(DIGITS, seed=1).sha256()
+    assert load(DIGITS, seed=1).sha256() != load(DIGITS, seed=2).sha256()
+
+
+def test_own_arrays_are_cut_and_stratified(tmp_path: Path) -> None:
+    y = np.repeat([0, 1], [180, 20])
+    data = load(npz(tmp_path, x=np.arange(200, dtype=np.float32)[:, None], y=y))
+    counts = [
+        np.bincount(split.y).tolist() for split in (data.train, data.validation, data.test) if split.y is not None
+    ]
+    assert counts == [[126, 14], [27, 3], [27, 3]]
+
+
+def test_explicit_splits_are_taken_as_they_are(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {}
+    for size, split in zip((5, 3, 2), ("train", "validation", "test"), strict=True):
+        arrays[f"x_{split}"] = np.ones((size, 4), np.float32)
+        arrays[f"y_{split}"] = np.zeros(size, np.int32)
+    data = load(npz(tmp_path, **arrays))
+    assert (len(data.train), len(data.validation), len(data.test)) == (5, 3, 2)
+
+
+def test_arrays_named_after_inputs_stay_apart(tmp_path: Path) -> None:
+    data = load(npz(tmp_path, ids=np.ones((20, 3), np.int64), mask=np.ones((20, 3), np.int64)))
+    assert sorted(data.train.inputs) == ["ids", "mask"]
+    assert not data.has_labels
+    with pytest.raises(DataInvalid) as caught:
+        _ = data.train.x
+    assert caught.value.code == "data_multiple_inputs"
+
+
+@pytest.mark.parametrize(
+    ("code", "arrays"),
+    [
+        ("data_empty", {"y": np.zeros(20, np.int64)}),
+        ("data_empty", {"x": np.zeros((0, 3), np.float32)}),
+        ("data_type_unsupported", {"x": np.array(["a"] * 20)}),
+        ("data_not_finite", {"x": np.full((20, 2), np.nan, np.float32)}),
+        ("labels_invalid", {"x": np.zeros((20, 2), np.float32), "y": np.zeros(20, np.float32)}),
+        ("labels_invalid", {"x": np.zeros((20, 2), np.float32), "y": -np.ones(20, np.int64)}),
+        ("data_length_mismatch", {"x": np.zeros((20, 2), np.float32), "y": np.zeros(19, np.int64)}),
+        ("data_too_small", {"x": np.zeros((3, 2), np.float32)}),
+        ("data_split_missing", {"x_train": np.zeros((20, 2), np.float32)}),
+    ],
+)
+def test_bad_arrays_are_refused_with_their_code(tmp_path: Path, code: str, arrays: dict[str, Any]) -> None:
+    assert code_of(npz(tmp_path, **arrays)) == code
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.array([{"a": 1}] * 20, dtype=object))
+    assert code_of({"kind": "npz", "path": str(path)}) == "data_unreadable"
+
+
+def test_unknown_missing_and_corrupt_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"not a zip")
+    assert code_of({"kind": "packaged", "name": "imagenet"}) == "data_unknown"
+    assert code_of({"kind": "web"}) == "data_spec_invalid"
+    assert code_of({"kind": "npz", "path": str(tmp_path / "none.npz")}) == "data_missing"
+    assert code_of({"kind": "npz", "path": str(tmp_path / "bad.npz")}) == "data_unreadable"
+
+
+def test_evaluation_set_is_the_test_split(tmp_path: Path) -> None:
+    result = evaluation_set.prepare(DIGITS, model=None, seed=0, output_dir=tmp_path)
+    data = load(DIGITS)
+    with np.load(tmp_path / "evaluation.npz") as archive:
+        assert np.array_equal(archive["x"], data.test.x)
+        assert data.test.y is not None
+        assert np.array_equal(archive["y"], data.test.y)
+    assert result == {
+        "evaluation": "evaluation.npz",
+        "n_evaluation": len(data.test),
+        "data_sha256": data.sha256(),
+        "has_labels": True,
+        "calibration_source": "train",
+    }
+
+
+def test_uint8_images_are_scaled_where_the_model_takes_floats(tmp_path: Path) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(tiny_onnx().SerializeToString())
+    document = npz(tmp_path, x=np.full((40, 1, 8, 8), 255, np.uint8))
+    evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+    with np.load(tmp_path / "evaluation.npz") as archive:
+        assert archive["x"].dtype == np.float32
+        assert float(archive["x"].max()) == 1.0
+        assert "y" not in archive.files
+
+
+def test_data_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(tiny_onnx().SerializeToString())
+    document = npz(tmp_path, x=np.zeros((40, 3, 8, 8), np.float32))
+    with pytest.raises(DataInvalid) as caught:
+        evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+    assert caught.value.code == "data_shape_mismatch"
+    document = npz(tmp_path, left=np.zeros((40, 3), np.float32), right=np.zeros((40, 3), np.float32))
+    with pytest.raises(DataInvalid) as caught:
+        evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+    assert caught.value.code == "data_inputs_mismatch"
+
+
+def test_without_data_there_is_no_evaluation_set(tmp_path: Path) -> None:
+    result = evaluation_set.prepare(None, model=None, seed=0, output_dir=tmp_path)
+    assert (result["evaluation"], result["calibration_source"]) == (None, "random")
