@@ -30,9 +30,6 @@ from edgefleet_agent.sensors.spec import SensorSpec, spec_from_json
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 REALTIME_PRIORITY = 10
-MIN_CORES_TO_RESERVE = 3
-"""With fewer cores there is none to spare for the sampler alone."""
-
 EXIT_FAILED = 3
 _TIMER_SLACK_OPTION = 29
 """PR_SET_TIMERSLACK of prctl(2): by default the kernel may wake a sleeper 50 us late."""
@@ -67,9 +64,12 @@ class SamplerSettings:
         return int(self.longest_s / self.period_s) + int(self.longest_s) + 16
 
 
-def choose_core(allowed: frozenset[int]) -> Optional[int]:
-    """Return the core to reserve for the sampler: the last of three or more; the runner must then leave it alone."""
-    return max(allowed) if len(allowed) >= MIN_CORES_TO_RESERVE else None
+def choose_core(allowed: frozenset[int], n_threads: int) -> Optional[int]:
+    """Return the core to reserve for the sampler, the last one, or ``None`` where the runtime's threads need all.
+
+    The runner must then be kept off it: on a shared core every sample would interrupt the inference.
+    """
+    return max(allowed) if len(allowed) > n_threads else None
 
 
 class SamplerProcess:

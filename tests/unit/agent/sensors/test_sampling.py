@@ -101,9 +101,11 @@ class TestRing:
             SampleRing(bytearray(1024), 0)
 
 
-@pytest.mark.parametrize(("allowed", "core"), [({0, 1}, None), ({0, 1, 2, 3}, 3), ({0}, None), ({2, 3, 4}, 4)])
-def test_a_core_is_reserved_only_where_three_are_left(allowed: set[int], core: int) -> None:
-    assert choose_core(frozenset(allowed)) == core
+@pytest.mark.parametrize(
+    ("allowed", "n_threads", "core"), [({0, 1}, 2, None), ({0, 1}, 1, 1), ({0, 1, 2, 3}, 3, 3), ({0}, 1, None)]
+)
+def test_a_core_is_reserved_only_where_the_threads_leave_one(allowed: set[int], n_threads: int, core: int) -> None:
+    assert choose_core(frozenset(allowed), n_threads) == core
 
 
 @pytest.mark.parametrize(("period_s", "longest_s"), [(0.0, 1.0), (1.0, 0.5)])
