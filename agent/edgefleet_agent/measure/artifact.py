@@ -185,8 +185,8 @@ class _Run:
         """Do what belongs between two phases; returns how long the coming one may be silent."""
         phase, silent_for_s, limits = event["phase"], float(event.get("silent_for_s", 0.0)), self._bench.limits
         if phase == "measured":
-            self._bench.meter.end()
             self._after = self._bench.read_conditions()
+            self._bench.meter.end()
             self._announce("evaluate", 0.0)
             return limits.evaluate_s
         if phase == "measure":
