@@ -80,6 +80,7 @@ def create_app(
         dependencies=[Depends(authorize)],
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
         lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
     )

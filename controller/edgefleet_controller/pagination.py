@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
@@ -12,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from edgefleet_controller.errors import InvalidCursor
 
 MAX_LIMIT = 200
+_KEY = re.compile("[A-Za-z0-9_/]{1,100}")
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
@@ -40,9 +42,12 @@ class PageRequest(BaseModel):
         if self.cursor is None:
             return None
         try:
-            return base64.urlsafe_b64decode(self.cursor.encode()).decode()
+            key = base64.b64decode(self.cursor.encode(), altchars=b"-_", validate=True).decode()
         except (binascii.Error, UnicodeError) as err:
             raise InvalidCursor from err
+        if _KEY.fullmatch(key) is None:
+            raise InvalidCursor
+        return key
 
 
 PageQuery = Annotated[PageRequest, Query()]

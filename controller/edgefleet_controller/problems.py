@@ -9,7 +9,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from edgefleet_controller.errors import ControllerError, Fault, InvalidRequest, StoreUnavailable, UpgradeRequired
@@ -77,6 +77,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_store_error)
+    app.add_exception_handler(DataError, _on_data_error)
     app.add_exception_handler(Exception, _on_unknown)
 
 
@@ -115,6 +116,10 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
 def _on_store_error(request: Request, error: Exception) -> JSONResponse:
     LOG.error("store error at %s %s", request.method, request.url.path, exc_info=error)
     return problem_response(request, StoreUnavailable())
+
+
+def _on_data_error(request: Request, _error: Exception) -> JSONResponse:
+    return problem_response(request, InvalidRequest("A value cannot be stored, such as text with a NUL character."))
 
 
 def _on_unknown(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,8 @@ from edgefleet_controller.services import ReadSession, ServicesOf
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
 
-@router.api_route("/artifacts/{sha256}", methods=["GET", "HEAD"], response_class=Response, responses=FILE)
+@router.head("/artifacts/{sha256}", include_in_schema=False)
+@router.get("/artifacts/{sha256}", response_class=Response, responses=FILE)
 def download_artifact(sha256: Sha256, session: ReadSession, services: ServicesOf, request: Request) -> Response:
     """A compiled file; ETag, Range, If-Range and If-None-Match are understood."""
     return send_blob(request, sha256, service.locate(session, sha256, services.blobs))

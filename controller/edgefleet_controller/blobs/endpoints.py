@@ -33,7 +33,8 @@ async def upload_blob(sha256: Sha256, services: ServicesOf, request: Request, re
     return await _record(services, ref, response)
 
 
-@router.api_route("/blobs/{sha256}", methods=["GET", "HEAD"], response_class=Response, responses=FILE)
+@router.head("/blobs/{sha256}", include_in_schema=False)
+@router.get("/blobs/{sha256}", response_class=Response, responses=FILE)
 def download_blob(sha256: Sha256, services: ServicesOf, request: Request) -> Response:
     """Any stored file, such as the raw samples of a run."""
     return send_blob(request, sha256, services.blobs.path(sha256))
@@ -56,7 +57,8 @@ async def upload_sample(
     return await _record(services, ref, response)
 
 
-@agent_router.api_route("/blobs/{sha256}", methods=["GET", "HEAD"], response_class=Response, responses=FILE)
+@agent_router.head("/blobs/{sha256}", include_in_schema=False)
+@agent_router.get("/blobs/{sha256}", response_class=Response, responses=FILE)
 def download_assigned(
     sha256: Sha256, device_id: DeviceId, session: ReadSession, services: ServicesOf, request: Request
 ) -> Response:

@@ -53,7 +53,7 @@ async def show_job(job_id: str, services: ServicesOf, wait: Wait = 0, since: Sin
 def list_events(
     job_id: str,
     session: ReadSession,
-    after: Annotated[int, Query(ge=0, description="only entries above this number")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="only entries above this number")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="entries at most")] = 200,
 ) -> JobEvents:
     """What happened in a job, oldest first."""

@@ -79,7 +79,7 @@ def versions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
     if not job_ids:
         return {}
     rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
-    return dict(rows.tuples())
+    return {row.id: row.version for row in rows}
 
 
 def queued_before(session: Session, moment: datetime) -> Sequence[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, null, select, update
+from sqlalchemy import ColumnElement, and_, case, func, null, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from edgefleet_controller.db.tables import Device, Result, Run
@@ -53,9 +53,10 @@ def runs_of_job(session: Session, job_id: str) -> list[Run]:
     return list(session.scalars(select(Run).where(Run.job_id == job_id).order_by(Run.id)))
 
 
-def has_queued(session: Session, device_id: str) -> bool:
-    """Whether the device has something to do."""
-    query = select(Run.id).where(Run.device_id == device_id, Run.state == "queued").limit(1)
+def may_lease(session: Session, device_id: str, now: datetime) -> bool:
+    """Whether the device has a run that waits, or one whose lease ran out."""
+    ran_out = and_(Run.state == "leased", Run.lease_expires_at < now)
+    query = select(Run.id).where(Run.device_id == device_id, or_(Run.state == "queued", ran_out)).limit(1)
     return session.scalar(query) is not None
 
 

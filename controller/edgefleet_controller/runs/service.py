@@ -27,6 +27,8 @@ from edgefleet_controller.runs import repository, verification
 
 ORDER_FIELDS = frozenset(RunOrder.model_fields) - {"run_id", "attempt", "lease_s"}
 UNFINISHED = ("queued", "leased")
+MAX_ATTEMPT = 2**31 - 1
+"""What the column holds; no attempt is ever that high."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,13 @@ def needs_writing(session: Session, device_id: str, request: ClaimRequest) -> bo
     device = devices.find(session, device_id)
     if device is None or request.facts is not None or request.draining or device.facts_sha256 != request.facts_sha256:
         return True
-    return device.state == "active" and repository.has_queued(session, device_id)
+    return device.state == "active" and repository.may_lease(session, device_id, now_of(session))
 
 
 def heartbeat(session: Session, device_id: str, request: HeartbeatRequest, rules: LeaseRules) -> HeartbeatResponse:
     """Extend the lease over the silent window that the agent announces; StaleAttempt if it has ended."""
+    if request.attempt > MAX_ATTEMPT:
+        raise StaleAttempt
     lease_s = max(rules.lease_s, request.silent_for_s + rules.margin_s)
     expires_at = now_of(session) + timedelta(seconds=lease_s)
     run = repository.extend_lease(session, request.run_id, device_id, request.attempt, request.phase, expires_at)

@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+import queue
 import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -17,7 +19,6 @@ from edgefleet_agent.statistics import summarize_latency
 from edgefleet_agent.wire.samples import encode_samples
 from edgefleet_controller.app import create_app
 from edgefleet_controller.clock import FakeClock
-from edgefleet_controller.db.migrate import upgrade_to_head
 from edgefleet_controller.db.tables import Artifact, Variant
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.errors import ModelRefused
@@ -26,8 +27,10 @@ from edgefleet_controller.runs.service import enqueue_run
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.sweeper import Sweeper
+from edgefleet_controller.wakeups import Waiter
 
 JsonObject = dict[str, Any]
+Answer = TypeVar("Answer")
 NEVER_S = 3600.0
 """An interval of the sweeper that no test lives to see: tests call its rounds themselves."""
 
@@ -124,6 +127,27 @@ class Fleet:
         self.anonymous.close()
         self.operator.close()
 
+    def begin_held(self, send: Callable[[], Answer]) -> "Future[Answer]":
+        """Send a request from a thread of its own and return once the server holds it open.
+
+        From then on no change is missed: the server registers the waiter before it looks into the store.
+        """
+        registered: queue.Queue[str] = queue.Queue()
+        wakeups = self.services.wakeups
+        original = wakeups.waiting_for
+
+        def observed(key: str) -> AbstractContextManager[Waiter]:
+            registered.put(key)
+            return original(key)
+
+        wakeups.waiting_for = observed  # type: ignore[method-assign, assignment]
+        pool = ThreadPoolExecutor(1)
+        held = pool.submit(send)
+        pool.shutdown(wait=False)
+        registered.get(timeout=30)
+        wakeups.waiting_for = original  # type: ignore[method-assign]
+        return held
+
     def post(self, path: str, body: Any = None, **options: Any) -> JsonObject:
         response = self.operator.post(path, json=body, **options)
         assert response.status_code < 300, response.text
@@ -165,7 +189,11 @@ class Fleet:
         """What the workflow does once a variant was compiled; returns the run's identifier and the artifact's hash."""
         variant_id = job["variants"][variant]["id"]
         artifact = self.upload(content or f"artifact of {variant_id}".encode())
-        order: JsonObject = {"runtime": "onnxruntime", "artifact_name": "model.onnx", "artifact": self.blob_ref(artifact)}
+        order: JsonObject = {
+            "runtime": "onnxruntime",
+            "artifact_name": "model.onnx",
+            "artifact": self.blob_ref(artifact),
+        }
         with self.services.database.writing() as session:
             row = Artifact(
                 key_sha256=sha256_of(variant_id.encode()),
@@ -245,14 +273,6 @@ def make_report(
     return report | changes
 
 
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy: migrating costs more than most tests."""
-    path = tmp_path_factory.mktemp("template") / "edgefleet.db"
-    upgrade_to_head(f"sqlite:///{path}")
-    return path
-
-
 StartFleet = Callable[..., Fleet]
 
 
@@ -284,6 +304,12 @@ def start_fleet(tmp_path: Path, migrated_sqlite: Path) -> Iterator[StartFleet]:
             item.close()
         else:
             item.__exit__(None, None, None)
+
+
+@pytest.fixture
+def each_fleet(start_fleet: StartFleet, store_url: str) -> Fleet:
+    """A controller with an empty store, once on each back end."""
+    return start_fleet(database_url=store_url)
 
 
 @pytest.fixture
