@@ -1,0 +1,130 @@
+"""The table and the front of a job."""
+
+import pytest
+
+from tests.integration.controller.conftest import LATENCIES_NS, Device, Fleet, JsonObject, latency_blob, make_report
+
+
+def measure(
+    fleet: Fleet,
+    job: JsonObject,
+    device: Device,
+    variant: int,
+    *,
+    factor: float,
+    accuracy: float,
+    n_bytes: int,
+    **changes: object,
+) -> None:
+    """Measure a variant: its latencies are LATENCIES_NS times ``factor``."""
+    fleet.enqueue(job, device, variant=variant, content=f"{variant}".encode() * n_bytes)
+    order = device.order()
+    latencies = [int(value * factor) for value in LATENCIES_NS]
+    blob = latency_blob(latencies)
+    device.upload(blob)
+    figures = {"accuracy": {"value": accuracy, "n": 100, "n_correct": int(accuracy * 100)}, **changes}
+    answer = device.report(order, make_report(order["artifact"]["sha256"], blob, latencies, **figures))
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+def job(each_fleet: Fleet) -> JsonObject:
+    """baseline; int8 is 4 x smaller and 2 x faster at 99 %; prune50 is beaten by int8 in both."""
+    device = each_fleet.add_device("bench")
+    job = each_fleet.add_job(("baseline", "int8", "prune50"))
+    measure(each_fleet, job, device, 0, factor=1.0, accuracy=1.0, n_bytes=4000)
+    measure(each_fleet, job, device, 1, factor=0.5, accuracy=0.99, n_bytes=1000)
+    measure(each_fleet, job, device, 2, factor=0.75, accuracy=0.98, n_bytes=2000)
+    return job
+
+
+def test_ratios_refer_to_the_baseline_on_the_same_device(each_fleet: Fleet, job: JsonObject) -> None:
+    baseline, int8, prune50 = each_fleet.get("/v1/results", job=job["id"])["items"]
+    assert [row["size_ratio"] for row in (baseline, int8, prune50)] == [1, 4, 2]
+    assert [row["retention"] for row in (baseline, int8, prune50)] == [1, 0.99, 0.98]
+    assert int8["speedup_p50"] == pytest.approx(2.0, rel=1e-3)
+    assert baseline["latency_ms"]["p50"] == pytest.approx(1.0495)
+    assert int8["latency_ms"]["n"] == 700
+
+
+def test_the_front_leaves_out_what_is_beaten_in_both_figures(each_fleet: Fleet, job: JsonObject) -> None:
+    rows = each_fleet.get("/v1/results", job=job["id"])["items"]
+    assert [row["on_front"] for row in rows] == [True, True, False]
+    front = each_fleet.get("/v1/front", job=job["id"])
+    assert [(point["name"], point["on_front"]) for point in front["points"]] == [
+        ("int8", True),
+        ("prune50", False),
+        ("baseline", True),
+    ]
+
+
+def test_other_figures_may_be_axes(each_fleet: Fleet, job: JsonObject) -> None:
+    front = each_fleet.get("/v1/front", job=job["id"], x="size_bytes", y="latency_p50_ms")
+    assert [point["name"] for point in front["points"] if point["on_front"]] == ["int8"]
+    assert (front["x"]["direction"], front["y"]["direction"]) == ("minimise", "minimise")
+
+
+def test_rows_without_a_figure_are_left_out_with_the_reason(each_fleet: Fleet, job: JsonObject) -> None:
+    front = each_fleet.get("/v1/front", job=job["id"], x="energy_mj")
+    assert front["points"] == []
+    assert {row["reason"] for row in front["left_out"]} == {"no gross energy per inference (mJ)"}
+
+
+def test_an_unknown_figure_is_refused(each_fleet: Fleet, job: JsonObject) -> None:
+    answer = each_fleet.operator.get("/v1/front", params={"job": job["id"], "x": "colour"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_axis")
+
+
+def test_the_table_is_paged_and_ratios_refer_to_the_whole(each_fleet: Fleet, job: JsonObject) -> None:
+    rows, cursor = [], None
+    while True:
+        page = each_fleet.get("/v1/results", job=job["id"], limit=1, **({"cursor": cursor} if cursor else {}))
+        rows += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert [row["size_ratio"] for row in rows] == [1, 4, 2]
+
+
+def test_simulated_figures_stay_out_of_fronts_unless_asked_for(fleet: Fleet) -> None:
+    real, simulated = fleet.add_device("real"), fleet.add_device("simulated", kind="simulated")
+    job = fleet.add_job()
+    measure(fleet, job, real, 0, factor=1.0, accuracy=0.9, n_bytes=10)
+    measure(fleet, job, simulated, 0, factor=0.1, accuracy=1.0, n_bytes=10, provenance="simulated")
+
+    measured = fleet.get("/v1/front", job=job["id"])
+    asked = fleet.get("/v1/front", job=job["id"], provenance="simulated")
+    mixed = fleet.operator.get("/v1/front", params={"job": job["id"], "provenance": ["measured", "simulated"]})
+
+    assert [(point["device_name"], point["on_front"]) for point in measured["points"]] == [("real", True)]
+    assert measured["left_out"][0]["reason"] == "its figures are simulated"
+    assert [point["device_name"] for point in asked["points"]] == ["simulated"]
+    assert (mixed.status_code, mixed.json()["code"]) == (422, "provenance_mixed")
+    rows = {row["device_name"]: row for row in fleet.get("/v1/results", job=job["id"])["items"]}
+    assert (rows["real"]["on_front"], rows["simulated"]["on_front"]) == (True, False)
+    assert rows["simulated"]["provenance"] == "simulated"
+
+
+def test_an_invalid_measurement_is_not_on_the_front(fleet: Fleet) -> None:
+    device, job = fleet.add_device(), fleet.add_job()
+    verdict = {"status": "invalid", "reasons": ["non_finite_output"]}
+    measure(fleet, job, device, 0, factor=1.0, accuracy=0.9, n_bytes=10, verdict=verdict)
+    assert fleet.get("/v1/front", job=job["id"])["points"] == []
+
+
+def test_measured_energy_has_its_scope(fleet: Fleet) -> None:
+    device, job = fleet.add_device(), fleet.add_job()
+    energy = {"value_mj": 3.5, "scope": "board_5v_input"}
+    measure(fleet, job, device, 0, factor=1.0, accuracy=0.9, n_bytes=10, energy=energy)
+    (row,) = fleet.get("/v1/results", job=job["id"])["items"]
+    assert row["energy"] == {"value_mj": 3.5, "scope": "board_5v_input", "reason": None}
+
+
+def test_variants_that_were_not_dispatched_keep_their_row(fleet: Fleet) -> None:
+    fleet.add_device()
+    job = fleet.add_job(("baseline", "int8"))
+    rows = fleet.get("/v1/results", job=job["id"])["items"]
+    assert [(row["name"], row["verdict"]["status"], row["device_id"]) for row in rows] == [
+        ("baseline", "pending", None),
+        ("int8", "pending", None),
+    ]

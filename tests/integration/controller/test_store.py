@@ -1,0 +1,168 @@
+"""Migrations and constraints on both back ends."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from alembic import command
+from edgefleet_controller.db.database import Change, Database
+from edgefleet_controller.db.migrate import (
+    current_revision_of,
+    downgrade_to,
+    head_revision,
+    migration_config,
+    upgrade_to_head,
+)
+from edgefleet_controller.db.tables import Blob, Device, Job, Model, Result, Run, Variant
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SHA = "0" * 64
+
+
+def test_the_schema_is_built_from_nothing_and_taken_down_again(empty_store_url: str) -> None:
+    upgrade_to_head(empty_store_url)
+    upgrade_to_head(empty_store_url)
+    database = Database.from_url(empty_store_url)
+    assert current_revision_of(database.engine) == head_revision()
+    downgrade_to(empty_store_url, "base")
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
+    upgrade_to_head(empty_store_url)
+    database.dispose()
+
+
+def test_the_migrations_give_what_the_tables_declare(empty_store_url: str) -> None:
+    upgrade_to_head(empty_store_url)
+    command.check(migration_config(empty_store_url))
+
+
+def test_an_unmigrated_store_is_not_ready(empty_store_url: str, tmp_path: Any) -> None:
+    database = Database.from_url(empty_store_url)
+    assert current_revision_of(database.engine) is None
+    database.dispose()
+
+
+def add_run(session: Session, **result: Any) -> None:
+    """A run with a result, all of it valid but for what ``result`` changes."""
+    session.add(Blob(sha256=SHA, size_bytes=1, media_type="x", created_at=NOW))
+    device = Device(id="d", name="d", board="b", kind="physical", state="active", labels={}, created_at=NOW, version=1)
+    session.add(device)
+    session.flush()
+    session.add(Model(id="m", name="m", format="onnx", blob_sha256=SHA, facts={}, created_at=NOW))
+    session.flush()
+    session.add(Job(id="j", name="j", model_id="m", state="running", request={}, created_at=NOW))
+    session.flush()
+    variant = Variant(id="v", job_id="j", ordinal=0, name="v", recipe={}, recipe_sha256=SHA, target="t", state="queued")
+    session.add(variant)
+    session.flush()
+    session.add(Run(id="r", job_id="j", variant_id="v", device_id="d", state="completed", order={}, created_at=NOW))
+    session.flush()
+    values: dict[str, Any] = {
+        "run_id": "r",
+        "attempt": 1,
+        "job_id": "j",
+        "report": {},
+        "report_sha256": SHA,
+        "provenance": "measured",
+        "verdict": "valid",
+        "energy_mj": None,
+        "energy_reason": "no_sensor",
+        "created_at": NOW,
+    }
+    session.add(Result(**values | result))
+    session.flush()
+
+
+@pytest.mark.parametrize(
+    ("result", "constraint"),
+    [
+        ({"provenance": "guessed"}, "provenance"),
+        ({"verdict": "fine"}, "verdict"),
+        ({"energy_reason": None}, "energy_has_reason"),
+        ({"energy_mj": 1.0}, "energy_has_reason"),
+    ],
+)
+def test_the_store_itself_refuses_figures_without_their_conditions(
+    store_url: str, result: dict[str, Any], constraint: str
+) -> None:
+    database = Database.from_url(store_url)
+    with pytest.raises(IntegrityError, match=constraint), database.writing() as session:
+        add_run(session, **result)
+    database.dispose()
+
+
+def test_measured_energy_needs_no_reason(store_url: str) -> None:
+    database = Database.from_url(store_url)
+    with database.writing() as session:
+        add_run(session, energy_mj=1.0, energy_reason=None)
+    database.dispose()
+
+
+def test_the_store_itself_refuses_two_leases_of_one_device(store_url: str) -> None:
+    database = Database.from_url(store_url)
+
+    def lease_twice() -> None:
+        with database.writing() as session:
+            add_run(session)
+            other = Variant(
+                id="v2", job_id="j", ordinal=1, name="v2", recipe={}, recipe_sha256=SHA, target="t", state="queued"
+            )
+            session.add(other)
+            session.flush()
+            session.get_one(Run, "r").state = "leased"
+            session.add(
+                Run(id="r2", job_id="j", variant_id="v2", device_id="d", state="leased", order={}, created_at=NOW)
+            )
+
+    with pytest.raises(IntegrityError):
+        lease_twice()
+    database.dispose()
+
+
+def test_a_failed_block_leaves_nothing_and_announces_nothing(store_url: str) -> None:
+    database = Database.from_url(store_url)
+    heard: list[Change] = []
+    database.subscribe(heard.append)
+
+    def fail() -> None:
+        with database.writing() as session:
+            session.add(Blob(sha256=SHA, size_bytes=1, media_type="x", created_at=NOW))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with database.reading() as session:
+        assert session.get(Blob, SHA) is None
+    assert heard == []
+    database.dispose()
+
+
+def test_times_come_back_aware_in_utc(store_url: str) -> None:
+    database = Database.from_url(store_url)
+    elsewhere = (NOW + timedelta(hours=2)).astimezone()
+    with database.writing() as session:
+        session.add(Blob(sha256=SHA, size_bytes=1, media_type="x", created_at=elsewhere))
+    with database.reading() as session:
+        stored = session.get_one(Blob, SHA).created_at
+    assert (stored, stored.utcoffset()) == (elsewhere, timedelta(0))
+    database.dispose()
+
+
+def test_a_naive_time_is_refused(store_url: str) -> None:
+    database = Database.from_url(store_url)
+    with pytest.raises(StatementError, match="naive"), database.writing() as session:
+        session.add(Blob(sha256=SHA, size_bytes=1, media_type="x", created_at=NOW.replace(tzinfo=None)))
+    database.dispose()
+
+
+def test_sqlite_keeps_its_promises(tmp_path: Any) -> None:
+    database = Database.from_url(f"sqlite:///{tmp_path / 'x.db'}")
+    with database.engine.connect() as connection:
+        pragmas = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1}
+    database.dispose()

@@ -1,0 +1,42 @@
+"""The Pareto front against hand-worked cases and a brute-force definition."""
+
+import itertools
+
+from edgefleet_controller.results.front import Direction, find_front
+from hypothesis import given
+from hypothesis import strategies as st
+
+MIN, MAX = Direction.MINIMISE, Direction.MAXIMISE
+rows = st.lists(st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), max_size=12)
+
+
+def test_a_slower_and_less_accurate_row_is_not_on_the_front() -> None:
+    # latency is minimised, accuracy maximised: (1, .9) beats (2, .8); (3, .95) is slower but more accurate
+    assert find_front([(1.0, 0.9), (2.0, 0.8), (3.0, 0.95)], [MIN, MAX]) == [True, False, True]
+
+
+def test_a_row_that_is_equal_in_one_figure_and_worse_in_the_other_is_not_on_the_front() -> None:
+    assert find_front([(1.0, 0.9), (1.0, 0.8)], [MIN, MAX]) == [True, False]
+
+
+def test_equal_rows_are_both_on_the_front() -> None:
+    assert find_front([(1.0, 0.9), (1.0, 0.9)], [MIN, MAX]) == [True, True]
+
+
+def test_no_rows_have_no_front() -> None:
+    assert find_front([], [MIN, MIN]) == []
+
+
+@given(rows)
+def test_no_row_on_the_front_is_dominated_and_every_other_is(points: list[tuple[float, float]]) -> None:
+    flags = find_front(points, [MIN, MIN])
+    for (x, y), flag in zip(points, flags, strict=True):
+        beaten = any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
+        assert flag is not beaten
+
+
+@given(rows)
+def test_the_order_of_rows_makes_no_difference(points: list[tuple[float, float]]) -> None:
+    front = {p for p, flag in zip(points, find_front(points, [MIN, MAX]), strict=True) if flag}
+    for turned in itertools.islice(itertools.permutations(points), 3):
+        assert {p for p, flag in zip(turned, find_front(turned, [MIN, MAX]), strict=True) if flag} == front
