@@ -22,6 +22,7 @@ from edgefleet_agent.errors import AgentError
 from edgefleet_agent.sensors.clock import MonotonicClock
 from edgefleet_agent.sensors.errors import SensorError
 from edgefleet_agent.sensors.opening import open_sensor
+from edgefleet_agent.sensors.ranging import sensible_period_s
 from edgefleet_agent.sensors.recording import Recording, recording_from_ring, traits_from_json, traits_to_json
 from edgefleet_agent.sensors.ring import SampleRing, ring_bytes
 from edgefleet_agent.sensors.sampling import sample
@@ -77,7 +78,6 @@ class SamplerProcess:
 
     def __init__(self, spec: SensorSpec, settings: SamplerSettings) -> None:
         """Start the child and wait until the sensor runs; raises ``SamplerFailed`` with the sensor's code."""
-        self._settings = settings
         size = ring_bytes(settings.capacity)
         with tempfile.TemporaryFile() as file:
             file.truncate(size)
@@ -90,6 +90,7 @@ class SamplerProcess:
             self.close()
             raise
         self._traits = traits_from_json(ready["traits"])
+        self._period_s = float(ready["period_s"])
         self.scheduling = str(ready["scheduling"])
         self.cpu_s: Optional[float] = None
         """CPU seconds the child used, known after ``stop``."""
@@ -104,7 +105,7 @@ class SamplerProcess:
         self._ring.request_stop()
         done = self._wait_for("done", STOP_TIMEOUT_S)
         self.cpu_s = float(done["cpu_s"])
-        return recording_from_ring(self._ring, self._traits, self._settings.period_s)
+        return recording_from_ring(self._ring, self._traits, self._period_s)
 
     def close(self) -> None:
         """End the child and free the memory."""
@@ -150,7 +151,7 @@ def _start_child(spec: SensorSpec, settings: SamplerSettings, file: IO[bytes]) -
         "spec": spec.to_json(),
         "descriptor": file.fileno(),
         "capacity": settings.capacity,
-        "period_ns": round(settings.period_s * 1e9),
+        "period_s": settings.period_s,
         "core": settings.core,
     }
     return subprocess.Popen(
@@ -159,6 +160,7 @@ def _start_child(spec: SensorSpec, settings: SamplerSettings, file: IO[bytes]) -
         stdout=subprocess.PIPE,
         pass_fds=(file.fileno(),),
         bufsize=0,
+        start_new_session=True,  # Ctrl-C is for the parent, who then ends the child in order
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
 
@@ -173,8 +175,9 @@ def run_child(order: dict[str, Any]) -> int:
     ring = SampleRing(memoryview(memory), capacity)
     _end_with_the_parent()
     clock = MonotonicClock()
+    spec = spec_from_json(order["spec"])
     try:
-        sensor = open_sensor(spec_from_json(order["spec"]), clock)
+        sensor = open_sensor(spec, clock)
         sensor.configure()
     except SensorError as error:
         _say({"event": "failed", "code": error.code, "message": str(error)})
@@ -182,10 +185,12 @@ def run_child(order: dict[str, Any]) -> int:
     scheduling = _settle(order["core"])
     gc.collect()
     gc.disable()
-    _say({"event": "ready", "traits": traits_to_json(sensor.traits), "scheduling": scheduling})
+    period_s = sensible_period_s(spec, sensor.traits, float(order["period_s"]))
+    ready = {"traits": traits_to_json(sensor.traits), "scheduling": scheduling, "period_s": period_s}
+    _say({"event": "ready", **ready})
     used_s = time.process_time()
     try:
-        sample(sensor, ring, clock, period_ns=int(order["period_ns"]), should_stop=lambda: ring.stop_requested)
+        sample(sensor, ring, clock, period_ns=round(period_s * 1e9), should_stop=lambda: ring.stop_requested)
     finally:
         sensor.close()
     _say({"event": "done", "cpu_s": time.process_time() - used_s})

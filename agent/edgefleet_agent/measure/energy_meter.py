@@ -33,6 +33,9 @@ LEAD_CYCLES = 4
 
 MAX_WINDOWS = 20
 
+EXPECTED_CYCLES_S = {"hwmon": 0.035, "jetson": 0.0066, "pi5_pmic": 0.1, "power_supply": 1.0}
+"""How often the kernel's sensors renew their value, for planning; the recording tells what they really did."""
+
 
 class Sampling(Protocol):
     """A running sampler, see ``SamplerProcess``."""
@@ -88,6 +91,11 @@ class SampledEnergyMeter:
     def least_timed_s(self) -> float:
         """Shortest timed part that can give an energy figure: five windows as long as the window rule asks."""
         return self._policy.least_repeats * self._policy.window_s(self._spacing_s()) * 1.01
+
+    @property
+    def reserved_core(self) -> Optional[int]:
+        """Core of the sampler; keep the runner's affinity off it."""
+        return self._settings.core
 
     def look(self) -> None:
         """Start the first look; call it when the warm-up begins."""
@@ -189,7 +197,7 @@ class SampledEnergyMeter:
     def _spacing_s(self) -> float:
         """Return the time between conversions as far as it is known before the sensor runs."""
         if not self._spec.is_ina:
-            return max(self._settings.period_s, 0.1 if self._spec.kind == "pi5_pmic" else 0.01)
+            return max(self._settings.period_s, EXPECTED_CYCLES_S.get(self._spec.kind, 0.0))
         settings = measuring_spec(self._spec, self._settings.period_s, ()).settings
         if settings is None:
             return self._settings.period_s

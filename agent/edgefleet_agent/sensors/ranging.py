@@ -6,6 +6,7 @@ from dataclasses import replace
 from edgefleet_agent.sensors import ina
 from edgefleet_agent.sensors.drivers import INA_DRIVERS
 from edgefleet_agent.sensors.ina import ChipFacts, InaSettings
+from edgefleet_agent.sensors.power_sensor import SensorTraits
 from edgefleet_agent.sensors.spec import SensorSpec
 
 HEADROOM = 1.3
@@ -45,6 +46,14 @@ def choose_gain(facts: ChipFacts, highest_shunt_v: float) -> int:
         if abs(highest_shunt_v) * HEADROOM <= full_scale_v:
             return code
     return len(facts.shunt_full_scale_v) - 1
+
+
+def sensible_period_s(spec: SensorSpec, traits: SensorTraits, wanted_s: float) -> float:
+    """Return how often to read: a kernel sensor not more often than it renews its value (its read may block that long).
+
+    A chip of ours may be asked for its ready flag as often as wanted.
+    """
+    return wanted_s if spec.is_ina else max(wanted_s, traits.cycle_s)
 
 
 def ranging_spec(spec: SensorSpec, period_s: float) -> SensorSpec:

@@ -3,6 +3,7 @@ from edgefleet_agent.sensors.clock import Clock
 from edgefleet_agent.sensors.errors import SensorError
 from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.opening import open_sensor
+from edgefleet_agent.sensors.ranging import sensible_period_s
 from edgefleet_agent.sensors.recording import Recording, recording_from_ring
 from edgefleet_agent.sensors.ring import SampleRing, ring_bytes
 from edgefleet_agent.sensors.sampling import sample
@@ -18,7 +19,6 @@ class VirtualSampler:
 
     def __init__(self, spec: SensorSpec, settings: SamplerSettings, board_clock: Clock) -> None:
         self._board_clock = board_clock
-        self._settings = settings
         self._clock = VirtualClock(board_clock.now_ns())
         self._ring = SampleRing(bytearray(ring_bytes(settings.capacity)), settings.capacity)
         try:
@@ -26,10 +26,11 @@ class VirtualSampler:
             self._sensor.configure()
         except SensorError as error:
             raise SamplerFailed(error.code, str(error)) from error
+        self._period_s = sensible_period_s(spec, self._sensor.traits, settings.period_s)
 
     def stop(self) -> Recording:
         """Sample from the start until the board's present time."""
-        end_ns, period_ns = self._board_clock.now_ns(), round(self._settings.period_s * 1e9)
+        end_ns, period_ns = self._board_clock.now_ns(), round(self._period_s * 1e9)
         sample(
             self._sensor,
             self._ring,
@@ -37,7 +38,7 @@ class VirtualSampler:
             period_ns=period_ns,
             should_stop=lambda: self._clock.now_ns() >= end_ns,
         )
-        return recording_from_ring(self._ring, self._sensor.traits, self._settings.period_s)
+        return recording_from_ring(self._ring, self._sensor.traits, self._period_s)
 
     def close(self) -> None:
         """Release the sensor."""

@@ -22,13 +22,8 @@ def test_stamps_are_the_middle_of_the_transaction_on_absolute_deadlines(make_rig
     fresh = recording.t_ns[(recording.flags & FRESH) != 0]
     assert np.all((fresh - fresh[0]) % 2_000_000 == 0)
     assert (fresh[0] - recording.t_ns[0]) == 0
-    start_ns = fresh[0] - 2_150_000
-    assert start_ns == rig_configuration_ns(transfers=6)
-
-
-def rig_configuration_ns(transfers: int) -> int:
-    """Configuring an INA226: two ids, canary, configuration, read-back = 5 transfers; the loop starts after them."""
-    return (transfers - 1) * 100_000
+    configuring_ns = 5 * 100_000  # two ids, canary, configuration, read-back; then the loop starts
+    assert fresh[0] == configuring_ns + 2_150_000
 
 
 def test_stale_reads_are_counted_but_not_stored(make_rig: MakeRig) -> None:
