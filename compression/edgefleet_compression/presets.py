@@ -30,7 +30,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             Recipe(
                 name="distill-int8",
                 passes=(
-                    Train(budget=Budget(epochs=20), student=Student(width_ratio=0.5), ingredients=(_DISTILL,)),
+                    Train(budget=Budget(epochs=16), student=Student(width_ratio=0.5), ingredients=(_DISTILL,)),
                     Quantize(),
                 ),
             ),

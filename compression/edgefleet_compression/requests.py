@@ -25,7 +25,7 @@ class TrainModelRequest(StepRequest):
     )
     data: dict[str, Any] = Field(description="Data set specification.")
     seed: int = Field(ge=0, lt=2**31)
-    epochs: int = Field(20, ge=1, le=10_000)
+    epochs: int = Field(12, ge=1, le=10_000)
     output_dir: Path
     threads: int = Field(1, ge=1, le=256)
 
