@@ -90,7 +90,9 @@ class WorkerProcess:
             try:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
+                log.warning("the worker did not end within %g s; killing it", STOP_TIMEOUT_S)
                 process.kill()
+                process.wait()
         self._thread.join()
 
     def _keep_running(self) -> None:

@@ -1,6 +1,7 @@
 """Real processes on loopback: a controller, agents, the command line. What they start is found by a mark in their
 environment, so that a test can say that nothing was left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -44,6 +45,7 @@ class Fleet:
         self.root = root
         self.home = root / "controller"
         self.mark = uuid.uuid4().hex
+        self._started: list[subprocess.Popen[bytes]] = []
         self.environment = os.environ | {
             MARK: self.mark,
             "EDGEFLEET_HOME": str(self.home),
@@ -96,7 +98,9 @@ class Fleet:
 
     def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
         with (self.root / log).open("ab") as file:
-            return subprocess.Popen(command, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(command, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        self._started.append(process)
+        return process
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One ``edgefleet`` command."""
@@ -137,8 +141,12 @@ class Fleet:
             process.wait(30)
 
     def kill_all(self) -> None:
+        """End whatever the test left running."""
         for process in self.processes():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for process in self._started:
+            process.wait(30)
 
 
 @pytest.fixture

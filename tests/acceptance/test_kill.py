@@ -74,10 +74,10 @@ def test_a_killed_runner_fails_its_run_with_a_code_and_the_agent_goes_on(fleet, 
 
     fleet.wait_until(runner, "runner").kill()
     rows = fleet.json("job", "watch", job_id, "--json")["variants"]
-    failed = [row for row in rows if row["state"] == "failed"]
+    failed = [row for row in rows if row["variant_state"] == "failed"]
     assert [row["error"]["code"] for row in failed] == ["runner_killed"]
     assert [row["latency_ms"] for row in failed] == [None]
-    assert sorted(row["state"] for row in rows) == ["completed", "failed"]
+    assert sorted(row["variant_state"] for row in rows) == ["completed", "failed"]
 
 
 def test_a_cancelled_job_ends_its_child_processes(fleet, own_model):

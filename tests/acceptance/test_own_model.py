@@ -30,7 +30,7 @@ def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
         assert row["provenance"] == "measured"
         assert row["accuracy_device"] == row["accuracy_host"]
     fleet.stop(agent, controller)
-    assert fleet.processes() == []
+    assert [process.cmdline() for process in fleet.processes()] == []
 
 
 def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_on(fleet, own_model):
@@ -42,10 +42,10 @@ def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_
     )
     watched = fleet.json("job", "watch", job["id"], "--json")
     rows = {row["name"]: row for row in watched["variants"]}
-    assert rows["prune50"]["state"] == "failed"
+    assert rows["prune50"]["variant_state"] == "failed"
     assert rows["prune50"]["error"]["code"] == "needs_torch_model"
     assert rows["prune50"]["latency_ms"] is None
-    assert rows["baseline"]["state"] == "completed"
+    assert rows["baseline"]["variant_state"] == "completed"
 
 
 def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(fleet, own_model):

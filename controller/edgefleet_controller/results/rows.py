@@ -45,6 +45,8 @@ def _plain_row(record: VariantRecord) -> VariantRow:
         artifact_sha256=artifact.sha256 if artifact is not None else None,
         size_bytes=artifact.size_bytes if artifact is not None else None,
         size_ratio=None,
+        samples_sha256=record.result.samples_sha256 if record.result is not None else None,
+        notes=list(artifact.manifest.get("notes", [])) if artifact is not None else [],
         compression_cached=variant.compression_cached,
         accuracy_device=accuracy.get("value"),
         accuracy_host=host.get("value"),

@@ -54,6 +54,8 @@ class VariantRow(BaseModel):
     artifact_sha256: str | None = Field(description="hash of the file that ships")
     size_bytes: int | None = Field(description="bytes of the file that ships")
     size_ratio: float | None = Field(description="bytes of the baseline's file / bytes of this one")
+    samples_sha256: str | None = Field(description="hash of the raw latency samples' file")
+    notes: list[str] = Field(description="what a person should know of the file, such as calibration_random")
     compression_cached: bool | None = Field(description="whether an earlier compression was reused")
     accuracy_device: float | None = Field(description="accuracy on the device, share in [0, 1]")
     accuracy_host: float | None = Field(description="accuracy of the same file on the controller's host")

@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
 
 
