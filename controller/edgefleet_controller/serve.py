@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def serve_controller(settings: Settings, *, with_worker: bool) -> None:
         try:
             if worker:
                 worker.start()
-            server.run(sockets=[listener])
+            with _no_second_signal():
+                server.run(sockets=[listener])
         finally:
             if worker:
                 worker.stop()
@@ -145,6 +147,17 @@ class _AnnouncingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._release_held_requests()
         await super().shutdown(sockets)
+
+
+@contextmanager
+def _no_second_signal() -> Iterator[None]:
+    """uvicorn stops on SIGTERM or SIGINT and then raises the signal again, which would end the process uncleaned."""
+    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _refuse_public_address(host: str) -> None:

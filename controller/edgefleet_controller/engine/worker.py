@@ -1,8 +1,8 @@
 """A worker process: takes workflows from the queues and runs their steps."""
 
 import logging
+import os
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,8 +134,8 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
 def _set_at_end_of_stdin(stop: threading.Event) -> None:
     """The parent holds the other end of the pipe; its end is the parent's death."""
-    while sys.stdin.buffer.read(4096):
-        pass
+    while os.read(0, 4096):  # not sys.stdin: its lock, held by this thread, would break the interpreter's exit
+        continue
     stop.set()
 
 
