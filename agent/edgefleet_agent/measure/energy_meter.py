@@ -1,7 +1,9 @@
 """The energy meter of a real board: the sampling process around one timed part."""
 
 import logging
+import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Callable, Optional, Protocol, Union
 
 import numpy as np
@@ -11,7 +13,7 @@ from edgefleet_agent.measure.energy import Span, Take, split_windows
 from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_summary import summarize_energy
 from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
-from edgefleet_agent.sampler import SamplerFailed, SamplerProcess, SamplerSettings
+from edgefleet_agent.sampler import SamplerFailed, SamplerProcess, SamplerSettings, choose_core
 from edgefleet_agent.sensors.clock import Clock, MonotonicClock
 from edgefleet_agent.sensors.drivers import INA_DRIVERS
 from edgefleet_agent.sensors.ina import cycle_s
@@ -32,6 +34,9 @@ LEAD_CYCLES = 4
 """Sensor cycles sampled before the first and after the last idle window, so that the lag correction reaches both."""
 
 MAX_WINDOWS = 20
+
+SPARE = 1.1
+"""The timed part is asked to be this much longer than the windows: its start may turn out to be warm-up."""
 
 EXPECTED_CYCLES_S = {"hwmon": 0.035, "jetson": 0.0066, "pi5_pmic": 0.1, "power_supply": 1.0}
 """How often the kernel's sensors renew their value, for planning; the recording tells what they really did."""
@@ -90,12 +95,16 @@ class SampledEnergyMeter:
     @property
     def least_timed_s(self) -> float:
         """Shortest timed part that can give an energy figure: five windows as long as the window rule asks."""
-        return self._policy.least_repeats * self._policy.window_s(self._spacing_s()) * 1.01
+        return self._policy.least_repeats * self._policy.window_s(self._spacing_s()) * SPARE
 
-    @property
-    def reserved_core(self) -> Optional[int]:
-        """Core of the sampler; keep the runner's affinity off it."""
-        return self._settings.core
+    def reserve_core(self, n_threads: int) -> Optional[int]:
+        """Choose the sampler's core for a runner of so many threads; the caller keeps the runner's affinity off it.
+
+        Call it before ``look`` and ``begin``. ``None`` where the runner needs all cores: then the sampler floats.
+        """
+        core = choose_core(frozenset(os.sched_getaffinity(0)), n_threads)
+        self._settings = replace(self._settings, core=core)
+        return core
 
     def look(self) -> None:
         """Start the first look; call it when the warm-up begins."""

@@ -4,15 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina_facts
 from edgefleet_agent.sensors.errors import SensorError, SensorMissing
 from edgefleet_agent.sensors.power_sensor import PowerLimits, Scalar, SensorTraits
 from edgefleet_agent.sensors.rails import Rail, RailSensor
 from edgefleet_agent.sensors.shunt import ShuntCalibration
 from edgefleet_agent.sensors.sysfs import read_number, read_text
 
-HWMON_CHIPS = {"ina219": ina.INA219, "ina226": ina.INA226, "ina230": ina.INA226, "ina231": ina.INA226}
-HWMON_CHIPS["ina3221"] = ina.INA3221
+HWMON_CHIPS = {
+    "ina219": ina_facts.INA219,
+    "ina226": ina_facts.INA226,
+    "ina230": ina_facts.INA226,
+    "ina231": ina_facts.INA226,
+}
+HWMON_CHIPS["ina3221"] = ina_facts.INA3221
 """Name in hwmon -> what the data sheet says of it."""
 
 DEFAULT_INTERVAL_S = 0.035

@@ -1,4 +1,4 @@
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_sensor import InaChip, Readiness
 from edgefleet_agent.sensors.power_sensor import FRESH, OVERFLOW, SATURATED, STALE_READING, Reading
 
@@ -13,7 +13,7 @@ class Ina219(InaChip):
     depends on which rule holds.
     """
 
-    facts = ina.INA219
+    facts = ina_facts.INA219
 
     def config_word(self) -> int:
         """Return the configuration: 32 V range, shunt and bus continuous."""

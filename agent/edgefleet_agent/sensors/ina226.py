@@ -1,4 +1,4 @@
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_sensor import InaChip, Readiness
 from edgefleet_agent.sensors.power_sensor import FRESH, OVERFLOW, SATURATED, STALE_READING, Reading
 
@@ -12,7 +12,7 @@ class Ina226(InaChip):
     Reading register 06 consumes the ready flag CVRF, so only this object may read it.
     """
 
-    facts = ina.INA226
+    facts = ina_facts.INA226
 
     def config_word(self) -> int:
         """Return the configuration: shunt and bus continuous."""

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_sensor import InaChip, Readiness
 from edgefleet_agent.sensors.power_sensor import (
     FRESH,
@@ -22,7 +22,7 @@ class Ina228(InaChip):
     Reading DIAG_ALRT consumes the ready flag.
     """
 
-    facts = ina.INA228
+    facts = ina_facts.INA228
 
     def config_word(self) -> int:
         """Return ADC_CONFIG: shunt and bus continuous."""

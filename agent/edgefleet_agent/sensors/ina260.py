@@ -1,4 +1,4 @@
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_sensor import InaChip, Readiness
 from edgefleet_agent.sensors.power_sensor import FRESH, OVERFLOW, SATURATED, STALE_READING, PowerLimits, Reading
 
@@ -9,7 +9,7 @@ _FULL_SCALE = (0x7FFF, 0x8000)
 class Ina260(InaChip):
     """INA260 with its built-in 2 mOhm shunt (SBOS656C). Reading register 06 consumes the ready flag."""
 
-    facts = ina.INA260
+    facts = ina_facts.INA260
 
     def config_word(self) -> int:
         """Return the configuration: current and bus continuous."""
@@ -19,8 +19,8 @@ class Ina260(InaChip):
         """Return the data sheet's limits; the shunt is part of the chip and of its gain."""
         return PowerLimits(
             gains={"current": self.facts.shunt_gain_limit, "voltage": self.facts.bus_gain_limit},
-            offset_a=ina.INA260_OFFSET_LIMIT_A,
-            lsb_a=ina.INA260_LSB_A,
+            offset_a=ina_facts.INA260_OFFSET_LIMIT_A,
+            lsb_a=ina_facts.INA260_LSB_A,
             offset_v=self.facts.bus_offset_limit_v,
             lsb_v=self.facts.bus_lsb_v,
         )

@@ -1,4 +1,4 @@
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_sensor import InaChip, Readiness
 from edgefleet_agent.sensors.power_sensor import FRESH, SATURATED, STALE_READING, Reading
 
@@ -9,7 +9,7 @@ _FULL_SCALE = (0x7FF8, 0x8000)
 class Ina3221(InaChip):
     """INA3221: the sum of the wanted channels, all with the same shunt value. It has no overflow flag."""
 
-    facts = ina.INA3221
+    facts = ina_facts.INA3221
 
     def config_word(self) -> int:
         """Return the configuration: the wanted channels, shunt and bus continuous."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.bus import I2CBus, chip_place
 from edgefleet_agent.sensors.errors import SensorReset, WrongChip
-from edgefleet_agent.sensors.ina import ChipFacts, InaSettings
+from edgefleet_agent.sensors.ina_facts import ChipFacts, InaSettings
 from edgefleet_agent.sensors.power_sensor import PowerLimits, Reading, Scalar, SensorTraits
 from edgefleet_agent.sensors.shunt import ShuntCalibration
 
@@ -152,7 +152,7 @@ class InaChip(ABC):
         }
 
 
-def _wrong_identity(identity: ina.Identity, found: int) -> str:
+def _wrong_identity(identity: ina_facts.Identity, found: int) -> str:
     text = "register 0x{:02x} reads 0x{:04x}, expected 0x{:04x}; ".format(identity.register, found, identity.value)
     if _swapped(found) & identity.mask == identity.value:
         return text + "the bytes are swapped: the bus adapter must turn SMBus words round"

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.drivers import INA_DRIVERS
-from edgefleet_agent.sensors.ina import ChipFacts, InaSettings
+from edgefleet_agent.sensors.ina_facts import ChipFacts, InaSettings
 from edgefleet_agent.sensors.power_sensor import SensorTraits
 from edgefleet_agent.sensors.spec import SensorSpec
 
@@ -24,7 +24,7 @@ def choose_settings(facts: ChipFacts, period_s: float, *, n_channels: int = 1, g
 
     Where even the fastest cycle is longer than the period, the fastest is returned. The bus is converted quickly.
     """
-    bus_code = INA219_BUS_CODE if facts is ina.INA219 else FASTEST_BUS_CODE
+    bus_code = INA219_BUS_CODE if facts is ina_facts.INA219 else FASTEST_BUS_CODE
     candidates = [
         InaSettings(shunt_code, bus_code, average_code, gain_code)
         for shunt_code in facts.conversion_us

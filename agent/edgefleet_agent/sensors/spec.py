@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
-from edgefleet_agent.sensors.ina import InaSettings
+from edgefleet_agent.sensors.ina_facts import InaSettings
 from edgefleet_agent.sensors.power_sensor import SCOPES
 from edgefleet_agent.sensors.shunt import ShuntCalibration
 

@@ -14,7 +14,7 @@ from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.fake.fake_bus import FakeBus
 from edgefleet_agent.sensors.fake.fake_ina import FakeIna
 from edgefleet_agent.sensors.fake.faults import Fails
-from edgefleet_agent.sensors.ina import INA226
+from edgefleet_agent.sensors.ina_facts import INA226
 from edgefleet_agent.sensors.smbus_bus import SmbusBus
 
 ADDRESS = 0x40
@@ -28,7 +28,7 @@ class Memory(FakeIna):
 
     def decode_config(self, word: int) -> Any:
         from edgefleet_agent.sensors.fake.fake_ina import Configuration
-        from edgefleet_agent.sensors.ina import InaSettings
+        from edgefleet_agent.sensors.ina_facts import InaSettings
 
         return Configuration(InaSettings(3, 3), (1,), False, False)
 

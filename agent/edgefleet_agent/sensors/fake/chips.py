@@ -2,15 +2,16 @@
 
 from typing import Any, Callable
 
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina_facts
 from edgefleet_agent.sensors.fake.fake_ina import Configuration, FakeIna, rounded
-from edgefleet_agent.sensors.ina import InaSettings, unsigned
+from edgefleet_agent.sensors.ina import unsigned
+from edgefleet_agent.sensors.ina_facts import InaSettings
 
 
 class FakeIna219(FakeIna):
     """INA219. ``cleared_by`` is the register whose reading clears CNVR: 2 (section 8.3.1) or 3 (8.6.3.2)."""
 
-    facts = ina.INA219
+    facts = ina_facts.INA219
     cleared_by = 3
 
     def decode_config(self, word: int) -> Configuration:
@@ -49,7 +50,7 @@ class FakeIna219(FakeIna):
 class FakeIna226(FakeIna):
     """INA226: CVRF is cleared by reading register 06 or writing the configuration."""
 
-    facts = ina.INA226
+    facts = ina_facts.INA226
 
     def decode_config(self, word: int) -> Configuration:
         """Decode the configuration register (7.6.1)."""
@@ -84,7 +85,7 @@ class FakeIna226(FakeIna):
 class FakeIna260(FakeIna226):
     """INA260: register 01 is the current, 1.25 mA per bit; the 2 mOhm shunt is inside."""
 
-    facts = ina.INA260
+    facts = ina_facts.INA260
 
     def shunt_code(self, voltage_v: Any) -> Any:
         """Return the current code."""
@@ -99,7 +100,7 @@ class FakeIna260(FakeIna226):
 class FakeIna3221(FakeIna):
     """INA3221: three channels converted in turn; CVRF is bit 0 of register 0F."""
 
-    facts = ina.INA3221
+    facts = ina_facts.INA3221
 
     def decode_config(self, word: int) -> Configuration:
         """Decode the configuration register; an empty channel list does not convert."""
@@ -138,7 +139,7 @@ class FakeIna3221(FakeIna):
 class FakeIna228(FakeIna):
     """INA228: 24-bit results and a 40-bit energy counter."""
 
-    facts = ina.INA228
+    facts = ina_facts.INA228
     _counting_from_s = 0.0
 
     def decode_config(self, word: int) -> Configuration:

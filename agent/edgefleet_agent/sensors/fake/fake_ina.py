@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from edgefleet_agent.sensors.fake.waveforms import Waveform
-from edgefleet_agent.sensors.ina import ChipFacts, InaSettings
+from edgefleet_agent.sensors.ina_facts import ChipFacts, InaSettings
 
 POWER_DOWN_RECOVERY_NS = 40_000
 """Time from leaving power-down to the first conversion (INA219 SBOS448G 7.5, INA226 SBOS547B 6.5)."""

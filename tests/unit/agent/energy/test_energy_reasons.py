@@ -302,7 +302,13 @@ def test_meter_can_be_used_again() -> None:
 def test_meter_announces_its_time_and_the_shortest_timed_part() -> None:
     rig = Rig(fake_spec(), EnergyPolicy())
     assert rig.meter.extra_s == pytest.approx(2 * 5.0 + 2.0, abs=0.1)
-    assert rig.meter.least_timed_s == pytest.approx(5 * 10 * 1.01)
+    assert rig.meter.least_timed_s == pytest.approx(5 * 10 * 1.1)
+
+
+def test_meter_reserves_a_core_the_threads_leave_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    meter = Rig(fake_spec()).meter
+    assert (meter.reserve_core(3), meter.reserve_core(4)) == (3, None)
 
 
 def test_default_policy_needs_ten_seconds_a_window() -> None:

@@ -9,7 +9,7 @@ from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.fake.fake_bus import FakeBus
 from edgefleet_agent.sensors.fake.fake_ina import FakeIna, Load
 from edgefleet_agent.sensors.fake.waveforms import Constant, Waveform
-from edgefleet_agent.sensors.ina import InaSettings
+from edgefleet_agent.sensors.ina_facts import InaSettings
 from edgefleet_agent.sensors.ina_sensor import InaChip
 from edgefleet_agent.sensors.opening import make_ina
 from edgefleet_agent.sensors.shunt import ShuntCalibration

@@ -10,7 +10,7 @@ from edgefleet_agent.sensors.fake.chips import FakeIna219, FakeIna226, FakeIna32
 from edgefleet_agent.sensors.fake.fake_ina import ChipErrors, Load
 from edgefleet_agent.sensors.fake.fast import record_fast
 from edgefleet_agent.sensors.fake.waveforms import Constant, Ramp, Square
-from edgefleet_agent.sensors.ina import InaSettings
+from edgefleet_agent.sensors.ina_facts import InaSettings
 from edgefleet_agent.sensors.recording import record
 
 MakeRig = Callable[..., Any]

@@ -19,8 +19,8 @@ from edgefleet_agent.sensors.fake.fake_bus import FakeBus
 from edgefleet_agent.sensors.fake.fake_ina import Load
 from edgefleet_agent.sensors.fake.faults import Fails, FlipsBit, Hangs, Sticks, Stretches, SwapsBytes
 from edgefleet_agent.sensors.fake.waveforms import Constant, Square
-from edgefleet_agent.sensors.ina import InaSettings
 from edgefleet_agent.sensors.ina3221 import Ina3221
+from edgefleet_agent.sensors.ina_facts import InaSettings
 from edgefleet_agent.sensors.ina_sensor import Wiring
 from edgefleet_agent.sensors.power_sensor import FRESH, OVERFLOW, SATURATED, STALE
 from edgefleet_agent.sensors.shunt import ShuntCalibration

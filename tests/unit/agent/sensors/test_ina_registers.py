@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from edgefleet_agent.sensors import ina
-from edgefleet_agent.sensors.ina import InaSettings
+from edgefleet_agent.sensors import ina, ina_facts
+from edgefleet_agent.sensors.ina_facts import InaSettings
 
 RESET_219 = InaSettings(shunt_code=3, bus_code=3, gain_code=3)
 RESET_226 = InaSettings(shunt_code=4, bus_code=4)
@@ -90,7 +90,7 @@ class TestIna226DataSheet:
 
     def test_reset_configuration_and_cycle(self) -> None:
         assert ina.ina226_config(RESET_226) == 0x4127
-        assert ina.cycle_s(ina.INA226, RESET_226) == pytest.approx(2.2e-3)
+        assert ina.cycle_s(ina_facts.INA226, RESET_226) == pytest.approx(2.2e-3)
 
 
 class TestOtherChips:
@@ -103,7 +103,7 @@ class TestOtherChips:
 
     def test_ina3221_reset_configuration_and_cycle(self) -> None:
         assert ina.ina3221_config(RESET_226, (1, 2, 3)) == 0x7127
-        assert ina.cycle_s(ina.INA3221, RESET_226, n_channels=3) == pytest.approx(6.6e-3)
+        assert ina.cycle_s(ina_facts.INA3221, RESET_226, n_channels=3) == pytest.approx(6.6e-3)
 
     def test_ina260_units(self) -> None:
         assert ina.ina260_current_a(1) == 1.25e-3
@@ -124,7 +124,7 @@ class TestOtherChips:
         assert ina.ina228_energy_j(1, 0.015) == pytest.approx(51.2 * 12.0 / 524288)
 
     def test_ina219_reset_cycle_is_1_064_ms(self) -> None:
-        assert ina.cycle_s(ina.INA219, RESET_219) == pytest.approx(1.064e-3)
+        assert ina.cycle_s(ina_facts.INA219, RESET_219) == pytest.approx(1.064e-3)
 
 
 def test_maths_takes_arrays() -> None:
@@ -139,4 +139,4 @@ def test_signed_and_unsigned_are_inverse(bits: int) -> None:
 
 
 def test_lag_of_ina226_at_reset_is_half_a_cycle_and_half_a_bus_conversion() -> None:
-    assert ina.lag_s(ina.INA226, RESET_226) == pytest.approx(1.1e-3 + 0.55e-3)
+    assert ina.lag_s(ina_facts.INA226, RESET_226) == pytest.approx(1.1e-3 + 0.55e-3)

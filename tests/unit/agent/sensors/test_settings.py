@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from edgefleet_agent.sensors import ina
+from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.claim import ChipClaim
 from edgefleet_agent.sensors.errors import ReadingInvalid, SensorInUse
 from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.fake.factory import fake_options
 from edgefleet_agent.sensors.fake.waveforms import Constant
-from edgefleet_agent.sensors.ina import InaSettings
+from edgefleet_agent.sensors.ina_facts import InaSettings
 from edgefleet_agent.sensors.opening import open_sensor
 from edgefleet_agent.sensors.power_sensor import SensorTraits
 from edgefleet_agent.sensors.ranging import choose_gain, choose_settings, measuring_spec, ranging_spec
@@ -66,17 +66,17 @@ class TestRanging:
 
     @pytest.mark.parametrize(("period_s", "looked"), [(0.005, 0.8), (0.001, 0.5)])
     def test_cycle_fits_the_period_and_looks_most_of_the_time(self, period_s: float, looked: float) -> None:
-        settings = choose_settings(ina.INA226, period_s)
-        assert ina.cycle_s(ina.INA226, settings) * 1.1 <= period_s
-        assert ina.looking_s(ina.INA226, settings) > looked * period_s
+        settings = choose_settings(ina_facts.INA226, period_s)
+        assert ina.cycle_s(ina_facts.INA226, settings) * 1.1 <= period_s
+        assert ina.looking_s(ina_facts.INA226, settings) > looked * period_s
 
     def test_period_shorter_than_any_cycle_gets_the_fastest(self) -> None:
-        settings = choose_settings(ina.INA226, 1e-4)
-        assert ina.cycle_s(ina.INA226, settings) == pytest.approx(280e-6)
+        settings = choose_settings(ina_facts.INA226, 1e-4)
+        assert ina.cycle_s(ina_facts.INA226, settings) == pytest.approx(280e-6)
 
     @pytest.mark.parametrize(("volts", "code"), [(0.02, 0), (0.035, 1), (0.1, 2), (0.2, 3), (0.5, 3)])
     def test_gain_holds_the_peak_with_headroom(self, volts: float, code: int) -> None:
-        assert choose_gain(ina.INA219, volts) == code
+        assert choose_gain(ina_facts.INA219, volts) == code
 
     def test_second_phase_narrows_the_range(self) -> None:
         spec = SensorSpec("ina219", shunt=ShuntCalibration(0.1))
