@@ -43,6 +43,7 @@ BASELINE_REQUEST: JsonObject = {
     "arguments": {},
     "data": {"kind": "packaged", "name": DATA_SET},
     "seed": SEED,
+    "epochs": 12,
 }
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-from edgefleet_agent.wire.base import PROTOCOL_VERSION
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
+from edgefleet_agent.wire.base import PROTOCOL_VERSION
 from edgefleet_controller.errors import ControllerError, Fault, InvalidRequest, StoreUnavailable, UpgradeRequired
 
 LOG = logging.getLogger(__name__)

@@ -151,7 +151,7 @@ class _AnnouncingServer(uvicorn.Server):
 
 @contextmanager
 def _no_second_signal() -> Iterator[None]:
-    """uvicorn stops on SIGTERM or SIGINT and then raises the signal again, which would end the process uncleaned."""
+    """Uvicorn stops on SIGTERM or SIGINT and then raises the signal again, which would end the process uncleaned."""
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

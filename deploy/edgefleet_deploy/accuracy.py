@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from edgefleet_agent.wire.reasons import Reason
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgefleet_agent.wire.reasons import Reason
 from edgefleet_deploy.compiler import LoadedFile
 from edgefleet_deploy.errors import DataUnusable
 from edgefleet_deploy.manifest import TensorSpec

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate, Traits
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
+from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate, Traits
 from edgefleet_deploy import onnx_calibration
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
 from edgefleet_deploy.errors import CandidateRefused, ParityFailed

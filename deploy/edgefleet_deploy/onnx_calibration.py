@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from edgefleet_compression.passes.specs import ActivationFormat, Calibration, WeightFormat
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgefleet_compression.passes.specs import ActivationFormat, Calibration, WeightFormat
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.samples import Samples
 

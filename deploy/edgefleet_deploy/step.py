@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_compression.child import Emit, run_child
 from edgefleet_compression.errors import CompressionError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from edgefleet_deploy.accuracy import HostAccuracy, measure_accuracy, read_evaluation, unknown_accuracy
 from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, compiler_for
 from edgefleet_deploy.errors import CompileRequestInvalid, DeployError
@@ -72,6 +72,7 @@ def _parse(request: Mapping[str, Any]) -> CompileRequest:
 def _compile(wanted: CompileRequest, target: Target, compiler: Compiler, work_dir: Path, emit: Emit) -> CompiledFile:
     # imported here: both load torch, and a request that is refused should not wait for it
     import torch
+
     from edgefleet_compression.candidate import load_candidate
     from edgefleet_compression.data.registry import load_data
 

@@ -98,7 +98,9 @@ class Fleet:
 
     def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
         with (self.root / log).open("ab") as file:
-            process = subprocess.Popen(command, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL
+            )
         self._started.append(process)
         return process
 
@@ -145,8 +147,8 @@ class Fleet:
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        for process in self._started:
-            process.wait(30)
+        for started in self._started:
+            started.wait(30)
 
 
 @pytest.fixture

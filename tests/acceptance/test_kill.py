@@ -3,42 +3,52 @@
 import os
 import signal
 import sqlite3
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Fleet
+
 
 pytestmark = pytest.mark.slow
 
 
-def submit(fleet, own_model, *arguments: str) -> str:
+def submit(fleet: "Fleet", own_model: tuple[Path, Path], *arguments: str) -> str:
     file, data = own_model
     fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
-    return fleet.json("job", "submit", "mine", *arguments, "--json")["id"]
+    return str(fleet.json("job", "submit", "mine", *arguments, "--json")["id"])
 
 
-def enrol(fleet):
+def enrol(fleet: "Fleet") -> subprocess.Popen[bytes]:
     return fleet.start_agent(fleet.json("device", "add", "this-host", "--json")["join_token"])
 
 
-def stored(fleet, query: str) -> list[tuple]:
+def stored(fleet: "Fleet", query: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(f"file:{fleet.home}/edgefleet.db?mode=ro", uri=True) as connection:
         rows = connection.execute(query).fetchall()
     connection.close()
     return rows
 
 
-def assert_each_result_once(fleet, job_id: str, n_runs: int) -> None:
+def assert_each_result_once(fleet: "Fleet", job_id: str, n_runs: int) -> None:
     assert fleet.json("job", "watch", job_id, "--json")["job"]["state"] == "completed"
     assert stored(fleet, "SELECT count(*), count(DISTINCT variant_id) FROM runs") == [(n_runs, n_runs)]
     assert stored(fleet, "SELECT count(*), count(DISTINCT run_id) FROM results") == [(n_runs, n_runs)]
 
 
-def kill_hard(process) -> None:
+def kill_hard(process: subprocess.Popen[bytes]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @pytest.mark.parametrize("state", ["compressing", "dispatched"])
-def test_a_killed_controller_resumes_the_job_with_every_result_once(fleet, own_model, state):
+def test_a_killed_controller_resumes_the_job_with_every_result_once(
+    fleet: "Fleet", own_model: tuple[Path, Path], state: str
+) -> None:
     controller = fleet.start_controller()
     enrol(fleet)
     job_id = submit(fleet, own_model, "--recipe", "baseline", "--recipe", "int8", "--seconds", "2")
@@ -50,7 +60,7 @@ def test_a_killed_controller_resumes_the_job_with_every_result_once(fleet, own_m
     assert_each_result_once(fleet, job_id, 2)
 
 
-def test_a_killed_agent_gets_its_run_again_after_the_lease(fleet, own_model):
+def test_a_killed_agent_gets_its_run_again_after_the_lease(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
     fleet.start_controller()
     agent = enrol(fleet)
     job_id = submit(fleet, own_model, "--recipe", "baseline", "--seconds", "3")
@@ -64,12 +74,14 @@ def test_a_killed_agent_gets_its_run_again_after_the_lease(fleet, own_model):
     assert stored(fleet, "SELECT attempt FROM runs") == [(2,)]
 
 
-def test_a_killed_runner_fails_its_run_with_a_code_and_the_agent_goes_on(fleet, own_model):
+def test_a_killed_runner_fails_its_run_with_a_code_and_the_agent_goes_on(
+    fleet: "Fleet", own_model: tuple[Path, Path]
+) -> None:
     fleet.start_controller()
     enrol(fleet)
     job_id = submit(fleet, own_model, "--recipe", "baseline", "--recipe", "int8", "--seconds", "3")
 
-    def runner():
+    def runner() -> psutil.Process | None:
         return next((p for p in fleet.processes() if "edgefleet_agent.runner" in p.cmdline()), None)
 
     fleet.wait_until(runner, "runner").kill()
@@ -80,7 +92,7 @@ def test_a_killed_runner_fails_its_run_with_a_code_and_the_agent_goes_on(fleet, 
     assert sorted(row["variant_state"] for row in rows) == ["completed", "failed"]
 
 
-def test_a_cancelled_job_ends_its_child_processes(fleet, own_model):
+def test_a_cancelled_job_ends_its_child_processes(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
     fleet.start_controller()
     enrol(fleet)
     job_id = submit(fleet, own_model, "--recipe", "baseline", "--recipe", "int8", "--seconds", "60")

@@ -1,17 +1,27 @@
 """A person's own ONNX file, by the commands of the README."""
 
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Fleet
+
 
 pytestmark = pytest.mark.slow
 
 
-def enrolled(fleet):
+def enrolled(fleet: "Fleet") -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
     controller = fleet.start_controller()
     token = fleet.json("device", "add", "this-host", "--json")["join_token"]
     return controller, fleet.start_agent(token)
 
 
-def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(fleet, own_model):
+def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
+    fleet: "Fleet", own_model: tuple[Path, Path]
+) -> None:
     controller, agent = enrolled(fleet)
     file, data = own_model
     fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
@@ -33,7 +43,9 @@ def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
     assert [process.cmdline() for process in fleet.processes()] == []
 
 
-def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_on(fleet, own_model):
+def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_on(
+    fleet: "Fleet", own_model: tuple[Path, Path]
+) -> None:
     enrolled(fleet)
     file, data = own_model
     fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
@@ -48,7 +60,9 @@ def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_
     assert rows["baseline"]["variant_state"] == "completed"
 
 
-def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(fleet, own_model):
+def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(
+    fleet: "Fleet", own_model: tuple[Path, Path]
+) -> None:
     enrolled(fleet)
     fleet.json("model", "add", str(own_model[0]), "--name", "bare", "--json")
     job = fleet.json("job", "submit", "bare", "--recipe", "int8", "--seconds", "0.3", "--json")
@@ -57,7 +71,7 @@ def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(fleet, 
     assert "calibration_random" in row["notes"]
 
 
-def test_a_second_job_reuses_the_compression_and_measures_again(fleet, own_model):
+def test_a_second_job_reuses_the_compression_and_measures_again(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
     enrolled(fleet)
     fleet.json("model", "add", str(own_model[0]), "--name", "mine", "--data", str(own_model[1]), "--json")
     rows = []

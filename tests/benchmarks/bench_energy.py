@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from edgefleet_agent.measure.energy_overhead import block_order, compare_overhead
 from edgefleet_agent.measure.energy_trials import Trial, bias_10s, run_trial, summarize_trials
 from edgefleet_agent.sampler import SamplerProcess, SamplerSettings, choose_core

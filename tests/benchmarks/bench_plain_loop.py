@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from edgefleet_agent.statistics import paired_ratio
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+from edgefleet_agent.statistics import paired_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "bench" / "plain_loop.json"

@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from edgefleet_controller.db.migrate import upgrade_to_head
 from edgefleet_controller.db.tables import Base
 

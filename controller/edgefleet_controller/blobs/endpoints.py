@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from edgefleet_agent.wire.report import BlobRef
 from fastapi import APIRouter, Header, Request, Response, status
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.blobs import service
 from edgefleet_controller.blobs.delivery import send_blob

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-from edgefleet_agent.wire.report import BlobRef
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.blobs.store import CHUNK_BYTES, BlobStore, BlobWriter
 from edgefleet_controller.errors import BlobHashMismatch
 

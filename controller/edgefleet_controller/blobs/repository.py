@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from edgefleet_agent.wire.report import BlobRef
 from sqlalchemy.orm import Session
 
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.db.tables import Blob
 
 OCTETS = "application/octet-stream"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from edgefleet_agent.wire.report import BlobRef
 from sqlalchemy.orm import Session
 
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.blobs import repository
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.errors import NotFound, NotLeased, StaleAttempt

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from edgefleet_agent.wire.report import BlobRef
-
 from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, DiskFull, NotFound
 
 CHUNK_BYTES = 1024 * 1024

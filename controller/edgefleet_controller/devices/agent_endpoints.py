@@ -1,8 +1,8 @@
 """``/agent/v1/enrol``."""
 
-from edgefleet_agent.wire.messages import EnrolRequest, EnrolResponse
 from fastapi import APIRouter
 
+from edgefleet_agent.wire.messages import EnrolRequest, EnrolResponse
 from edgefleet_controller.devices import service
 from edgefleet_controller.services import ServicesOf, WriteSession
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from edgefleet_agent.wire.base import PROTOCOL_VERSION
-from edgefleet_agent.wire.messages import DeviceFacts, EnrolRequest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from edgefleet_agent.wire.base import PROTOCOL_VERSION
+from edgefleet_agent.wire.messages import DeviceFacts, EnrolRequest
 from edgefleet_controller.auth.tokens import DEVICE_PREFIX, JOIN_PREFIX, TokenSource, hash_token
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id

@@ -1,6 +1,6 @@
 """What the API process asks of an engine, and what a workflow may ask while it runs."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 RUNS_TOPIC = "runs"
@@ -50,5 +50,5 @@ class WorkflowContext(Protocol):
         ...
 
 
-WorkflowFunction = Callable[[WorkflowContext, str], Awaitable[Any]]
+WorkflowFunction = Callable[[WorkflowContext, str], Coroutine[Any, Any, Any]]
 """A workflow takes its context and the identifier it works on."""

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from edgefleet_agent.wire.messages import MeasureSettings
 from pydantic import BaseModel, ConfigDict, Field
+
+from edgefleet_agent.wire.messages import MeasureSettings
 
 JobState = Literal["queued", "running", "cancelling", "cancelled", "completed", "failed"]
 VariantState = Literal["queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled"]

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import Recipe, parse_recipe, recipe_sha256
-from edgefleet_deploy.targets import TARGETS
-from sqlalchemy.orm import Session
-
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
@@ -30,6 +29,7 @@ from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
 from edgefleet_controller.models import service as models
 from edgefleet_controller.runs import service as runs
+from edgefleet_deploy.targets import TARGETS
 
 MAX_RUNS = 100_000
 SUBMIT = "POST /v1/jobs"

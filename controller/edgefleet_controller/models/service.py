@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edgefleet_compression.data.registry import PACKAGED
 from sqlalchemy.orm import Session
 
+from edgefleet_compression.data.registry import PACKAGED
 from edgefleet_controller.blobs.repository import find_blob
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id

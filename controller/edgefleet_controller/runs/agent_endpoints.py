@@ -1,5 +1,7 @@
 """``/agent/v1/claim``, ``/heartbeat`` and ``/report``."""
 
+from fastapi import APIRouter, Request, Response, status
+
 from edgefleet_agent.wire.base import PROTOCOL_VERSION
 from edgefleet_agent.wire.messages import (
     ClaimRequest,
@@ -9,8 +11,6 @@ from edgefleet_agent.wire.messages import (
     ReportRequest,
     ReportResponse,
 )
-from fastapi import APIRouter, Request, Response, status
-
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.errors import UpgradeRequired

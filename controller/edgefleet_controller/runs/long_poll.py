@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from edgefleet_agent.wire.messages import ClaimRequest
 from fastapi.concurrency import run_in_threadpool
 
+from edgefleet_agent.wire.messages import ClaimRequest
 from edgefleet_controller.runs import service
 from edgefleet_controller.services import Services
 

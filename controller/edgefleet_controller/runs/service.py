@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from edgefleet_agent.statistics import LatencyFigures
 from edgefleet_agent.wire.messages import ClaimRequest, HeartbeatRequest, HeartbeatResponse, ReportRequest, RunOrder
 from edgefleet_agent.wire.reasons import ErrorCode, Reason
 from edgefleet_agent.wire.report import RunReport
-from sqlalchemy.orm import Session
-
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id

@@ -10,7 +10,6 @@ from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import LatencySummary, RunReport
 from edgefleet_agent.wire.samples import SamplesInvalid as UnreadableSamples
 from edgefleet_agent.wire.samples import decode_samples
-
 from edgefleet_controller import errors
 from edgefleet_controller.blobs.store import BlobStore
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgefleet_agent.wire.host_lock import hold_for_compute
-
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
 
 JsonObject = dict[str, Any]

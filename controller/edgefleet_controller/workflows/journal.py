@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgefleet_agent.wire.report import BlobRef
 from sqlalchemy.orm import Session
 
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Artifact, Compression, Job
 from edgefleet_controller.jobs.events import mark_changed, record_event

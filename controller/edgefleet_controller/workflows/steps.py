@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from edgefleet_agent.wire.messages import MeasureSettings
-from edgefleet_deploy.targets import get_target
-
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
 from edgefleet_controller.db.database import Database
@@ -22,6 +20,7 @@ from edgefleet_controller.workflows import repository
 from edgefleet_controller.workflows.compute import HostCompute, named_link, result_file
 from edgefleet_controller.workflows.journal import Journal, set_state
 from edgefleet_controller.workflows.repository import VariantWork
+from edgefleet_deploy.targets import get_target
 
 JsonObject = dict[str, Any]
 
@@ -103,6 +102,7 @@ class HostSteps:
             "recipe_sha256": variant.recipe_sha256,
             "data_sha256": variant.data_sha256,
             "seed": variant.seed,
+            "threads": self._threads,  # the order of floating-point sums depends on it
             "tools": {name: version(name) for name in COMPRESSION_TOOLS},
         }
         key_sha256 = canonical_sha256(key)

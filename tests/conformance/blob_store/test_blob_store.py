@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from edgefleet_controller.blobs.store import BlobStore, LocalBlobStore
 from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, DiskFull, NotFound
 

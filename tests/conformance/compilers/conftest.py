@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 MakeCandidate = Callable[[], Candidate]
 

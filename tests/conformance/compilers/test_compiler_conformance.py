@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgefleet_compression.candidate import Candidate
 from edgefleet_deploy.compiler import CompileContext, Compiler, compiler_for
 from edgefleet_deploy.errors import DeployError

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from pydantic import TypeAdapter
+
 from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate, load_candidate, save_candidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
@@ -25,7 +27,6 @@ from edgefleet_compression.passes.specs import (
 from edgefleet_compression.records import StepRecord
 from edgefleet_compression.stats import count_stats
 from edgefleet_compression.testing import tiny_candidate, tiny_data, tiny_onnx
-from pydantic import TypeAdapter
 
 _ANY_PASS: TypeAdapter[AnyPass] = TypeAdapter(AnyPass)
 

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from edgefleet_agent.measure.artifact import Bench, Limits, Measurement, Subject, blob_ref, measure_artifact
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
 from edgefleet_agent.wire.messages import MeasureSettings
-from onnx import TensorProto, helper, numpy_helper
 
 BACKENDS = Path(__file__).parent / "backends"
 PY36_CANDIDATES = ("~/.pyenv/versions/3.6.15/bin/python", "/usr/bin/python3.6")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.artifact import Bench, Limits, Measurement
 from edgefleet_agent.measure.child_process import child_environment

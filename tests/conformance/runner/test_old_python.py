@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import edgefleet_agent.runner
 import pytest
+
+import edgefleet_agent.runner
 from edgefleet_agent.measure.child_process import child_environment
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 

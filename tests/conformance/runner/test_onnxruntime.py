@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgefleet_agent.measure.artifact import Bench, Subject, measure_artifact
 from edgefleet_agent.wire.reasons import ErrorCode, Provenance, Reason, VerdictStatus
 from edgefleet_agent.wire.samples import decode_samples
-from onnx import TensorProto, helper
 
 MakeSubject = Callable[..., Subject]
 

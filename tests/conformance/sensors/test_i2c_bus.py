@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import smbus2.smbus2 as smbus2_module
+
 from edgefleet_agent.sensors.bus import I2CBus
 from edgefleet_agent.sensors.errors import AddressClaimed, BusMissing, BusTimeout, PermissionDenied, SensorMissing
 from edgefleet_agent.sensors.fake.clock import VirtualClock

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.sensors.clock import Clock
 from edgefleet_agent.sensors.fake.chips import FAKE_CHIPS
 from edgefleet_agent.sensors.fake.clock import VirtualClock

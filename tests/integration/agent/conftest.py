@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.client import ControllerClient, RetryPolicy
 from edgefleet_agent.inventory import Inventory

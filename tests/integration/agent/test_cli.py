@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgefleet_agent.wire.report import RunReport
 from onnx import TensorProto, helper
+
+from edgefleet_agent.wire.report import RunReport
 
 ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, blob_ref, measure_artifact
 from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
 from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_agent.wire.report import EnergySummary
-from onnx import TensorProto, helper
 
 
 class WatchedMeter(NoSensor):

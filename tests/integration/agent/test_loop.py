@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgefleet_agent.errors import (
     AgentError,
     CredentialRefused,
@@ -25,7 +27,6 @@ from edgefleet_agent.wire.host_lock import hold_for_compute
 from edgefleet_agent.wire.messages import MeasureSettings, RuntimeFacts
 from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import BlobRef
-from onnx import TensorProto, helper
 
 
 def reported_error(rig: Any, run_id: str = "run-1", attempt: int = 1) -> str:

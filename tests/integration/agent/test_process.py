@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from onnx import TensorProto, helper
+
 from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_agent.wire.report import BlobRef
-from onnx import TensorProto, helper
 
 ROOT = Path(__file__).resolve().parents[3]
 WAIT_S = 60.0

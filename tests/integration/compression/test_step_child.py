@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_compression.candidate import load_candidate, save_candidate
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import Recipe

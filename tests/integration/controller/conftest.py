@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import uvicorn
+
 from edgefleet_agent.statistics import summarize_latency
 from edgefleet_agent.wire.samples import encode_samples
 from edgefleet_controller.app import create_app

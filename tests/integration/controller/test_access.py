@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from fastapi.routing import APIRoute
+from tests.integration.controller.conftest import Fleet
+
 from edgefleet_controller.app import ROUTERS
 from edgefleet_controller.auth.access import ACCESS
 from edgefleet_controller.web.endpoints import router as pages
-from fastapi.routing import APIRoute
-
-from tests.integration.controller.conftest import Fleet
 
 PUBLIC = {"GET /healthz", "GET /readyz", "GET /login", "POST /login", "GET /static/style.css", "POST /agent/v1/enrol"}
 DEVICE = {

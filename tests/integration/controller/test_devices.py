@@ -1,9 +1,9 @@
 """Registering, enrolling, holding and revoking devices."""
 
-from edgefleet_controller.db.tables import Device, JoinToken
 from sqlalchemy import select
-
 from tests.integration.controller.conftest import Fleet, device_facts
+
+from edgefleet_controller.db.tables import Device, JoinToken
 
 
 def enrol(fleet: Fleet, token: str, **fields: str) -> tuple[int, dict[str, str]]:

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import select
+from tests.integration.controller.conftest import Fleet
+
 from edgefleet_agent.wire.messages import ClaimRequest
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Run
 from edgefleet_controller.runs import service
-from sqlalchemy import select
-
-from tests.integration.controller.conftest import Fleet
 
 RULES = service.LeaseRules()
 CLAIM = ClaimRequest(wait_s=0, facts_sha256="f" * 64)

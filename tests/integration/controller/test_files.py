@@ -4,7 +4,6 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-
 from tests.integration.controller.conftest import Fleet, StartFleet, sha256_of
 
 DATA = bytes(range(256)) * 10

@@ -4,12 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
+from tests.integration.controller.conftest import Fleet, JsonObject
+
 from edgefleet_controller.db.idempotency import begin_once
 from edgefleet_controller.db.tables import Job
 from edgefleet_controller.jobs import service
-from sqlalchemy import func, select
-
-from tests.integration.controller.conftest import Fleet, JsonObject
 
 
 def submit(fleet: Fleet, body: JsonObject, key: str | None = None) -> tuple[int, JsonObject]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-
 from tests.integration.controller.conftest import Fleet, latency_blob, make_report
 
 HTML = {"Accept": "text/html"}

@@ -2,9 +2,9 @@
 
 import httpx
 import pytest
-from edgefleet_controller.errors import ControllerError
-
 from tests.integration.controller.conftest import Fleet
+
+from edgefleet_controller.errors import ControllerError
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "fault", "retry", "errors"}
 

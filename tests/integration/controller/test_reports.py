@@ -4,9 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from edgefleet_controller.db.tables import Result
 from sqlalchemy import func, select
-
 from tests.integration.controller.conftest import (
     LATENCIES_NS,
     Device,
@@ -16,6 +14,8 @@ from tests.integration.controller.conftest import (
     make_report,
     sha256_of,
 )
+
+from edgefleet_controller.db.tables import Result
 
 
 def lease_one(fleet: Fleet, kind: str = "physical") -> tuple[Device, JsonObject, JsonObject]:

@@ -1,7 +1,6 @@
 """The table and the front of a job."""
 
 import pytest
-
 from tests.integration.controller.conftest import LATENCIES_NS, Device, Fleet, JsonObject, latency_blob, make_report
 
 

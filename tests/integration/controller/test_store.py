@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 from alembic import command
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
 from edgefleet_controller.db.database import Change, Database
 from edgefleet_controller.db.migrate import (
     current_revision_of,
@@ -14,9 +18,6 @@ from edgefleet_controller.db.migrate import (
     upgrade_to_head,
 )
 from edgefleet_controller.db.tables import Blob, Device, Job, Model, Result, Run, Variant
-from sqlalchemy import inspect, text
-from sqlalchemy.exc import IntegrityError, StatementError
-from sqlalchemy.orm import Session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "0" * 64

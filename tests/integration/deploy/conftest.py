@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from edgefleet_compression.candidate import TorchCandidate, save_candidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.registry import load_data

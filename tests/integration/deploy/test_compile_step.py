@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from edgefleet_deploy.manifest import ArtifactManifest, verify_file
 from onnx import TensorProto, helper, numpy_helper
+
+from edgefleet_deploy.manifest import ArtifactManifest, verify_file
 
 DIGITS = {"kind": "packaged", "name": "digits"}
 

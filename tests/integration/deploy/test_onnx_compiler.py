@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
 from edgefleet_compression.candidate import OnnxCandidate
 from edgefleet_compression.data.dataset import DataSet, Split
 from edgefleet_deploy.compiler import CompileContext
@@ -14,7 +16,6 @@ from edgefleet_deploy.errors import CandidateRefused, DataUnusable, ParityFailed
 from edgefleet_deploy.onnx import OnnxCompiler
 from edgefleet_deploy.onnx_optimization import optimize_graph
 from edgefleet_deploy.targets import get_target
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 PLAN = {
     "version": 1,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_meter import SampledEnergyMeter
 from edgefleet_agent.measure.meter import TimedPart

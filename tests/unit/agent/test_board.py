@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.inventory import detect_board, facts_sha256, probe_runtimes, take_inventory
 from edgefleet_agent.measure.environment import Roots, cpu_model, read_conditions
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime

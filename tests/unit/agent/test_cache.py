@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.client import Download
 from edgefleet_agent.errors import DiskFull, DownloadFailed, HashMismatch, Unreachable

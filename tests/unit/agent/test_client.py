@@ -2,6 +2,7 @@ import random
 
 import httpx
 import pytest
+
 from edgefleet_agent.client import ControllerClient, RetryPolicy
 from edgefleet_agent.errors import RequestRefused, Unreachable
 from edgefleet_agent.wire.messages import ClaimRequest

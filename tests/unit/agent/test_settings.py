@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.cli.energy import best_meter, configured_sensors
 from edgefleet_agent.errors import SettingsInvalid
 from edgefleet_agent.measure.meter import NoSensor

@@ -2,6 +2,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.measure.artifact import failed_report
 from edgefleet_agent.spool import Spool, entry_name
 from edgefleet_agent.wire.messages import ReportRequest

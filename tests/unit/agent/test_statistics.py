@@ -4,6 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
 from edgefleet_agent.statistics import (
     SamplesInsufficient,
     SteadyOutcome,
@@ -21,9 +25,6 @@ from edgefleet_agent.statistics import (
     summarize_latency,
     wilson_interval,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 COUNTS = {
     # MLPerf's rule with tolerance 0 and confidence 0.99: least n by percentile for t = 0, 1, 2, 5, 10

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from edgefleet_agent.measure.verdict import Evidence, reach_verdict
 from edgefleet_agent.statistics import SteadyOutcome
 from edgefleet_agent.wire.reasons import Reason, VerdictStatus

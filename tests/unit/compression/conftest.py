@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.testing import tiny_candidate, tiny_data, tiny_onnx

@@ -4,6 +4,9 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
 from edgefleet_compression.candidate import (
     Candidate,
     OnnxCandidate,
@@ -19,8 +22,6 @@ from edgefleet_compression.passes.specs import Budget, Distill, FakeQuant, Quant
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.structure import STRUCTURE_KEY
 from edgefleet_compression.testing import tiny_candidate
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 RECIPES = {
     "baseline": Recipe(name="baseline"),

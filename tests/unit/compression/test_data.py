@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_compression.data import evaluation_set
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.registry import load_data

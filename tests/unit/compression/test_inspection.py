@@ -7,15 +7,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from safetensors.numpy import save_file
+
 from edgefleet_compression import inspection
 from edgefleet_compression.candidate import TorchCandidate, save_candidate
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.inspection import inspect_model_file
 from edgefleet_compression.testing import tiny_onnx
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from onnx import helper
-from safetensors.numpy import save_file
 
 
 def code_of(path: Path) -> str:

@@ -4,6 +4,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import fx, nn
+
 from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
@@ -19,9 +23,6 @@ from edgefleet_compression.quantization.modules import (
     fake_quantize_weight,
     quantize_layer,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import fx, nn
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.passes.specs import AnyPass
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import RULE_CODES, Recipe, parse_recipe, recipe_sha256
-from pydantic import TypeAdapter
 
 QUANTIZE: dict[str, Any] = {"kind": "quantize"}
 PRUNE: dict[str, Any] = {"kind": "structured_prune", "amount": 0.5}

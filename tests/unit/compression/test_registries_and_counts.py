@@ -2,6 +2,8 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import nn
+
 from edgefleet_compression.candidate import TorchCandidate
 from edgefleet_compression.criteria import CRITERIA
 from edgefleet_compression.layers import read_layers
@@ -13,7 +15,6 @@ from edgefleet_compression.schedules import SCHEDULES
 from edgefleet_compression.stats import count_macs, count_parameters
 from edgefleet_compression.teachers import TEACHERS
 from edgefleet_compression.testing import tiny_onnx
-from torch import nn
 
 
 def test_registries_hold_exactly_the_names_of_the_specs() -> None:

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from edgefleet_compression.passes.specs import LearningRateSchedule
 from edgefleet_compression.schedules import SCHEDULES
 from edgefleet_compression.schedules.state import TrainingState

@@ -2,6 +2,10 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
 from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import CRITERIA
@@ -10,9 +14,6 @@ from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import CriterionName, Quantize, StructuredPrune
 from edgefleet_compression.passes.structured_prune import kept_channels
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import nn
 
 
 def prune(candidate: TorchCandidate, spec: StructuredPrune, data: DataSet | None = None) -> TorchCandidate:

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from edgefleet_compression.candidate import TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
@@ -24,7 +26,6 @@ from edgefleet_compression.testing import tiny_data
 from edgefleet_compression.training.distill import distillation_loss
 from edgefleet_compression.training.loop import count_steps
 from edgefleet_compression.training.sparsify import smallest_mask, weights_of
-from torch import nn
 
 QUICK = Optimizer(lr=0.02)
 

@@ -2,9 +2,10 @@
 
 import itertools
 
-from edgefleet_controller.results.front import Direction, find_front
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgefleet_controller.results.front import Direction, find_front
 
 MIN, MAX = Direction.MINIMISE, Direction.MAXIMISE
 rows = st.lists(st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), max_size=12)

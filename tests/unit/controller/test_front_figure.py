@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+
 from edgefleet_controller.results.schemas import Axis, Front, FrontPoint
 from edgefleet_controller.web.formats import milliseconds, percent, size, times
 from edgefleet_controller.web.front_figure import HEIGHT, WIDTH, Scale, draw_front, tick_values

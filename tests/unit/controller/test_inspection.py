@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from edgefleet_controller.engine.child_process import ChildLimits
 from edgefleet_controller.errors import InspectionFailed, ModelRefused
 from edgefleet_controller.models.inspection import ChildInspector

@@ -9,7 +9,9 @@ from edgefleet_controller.workflows.profile_job import job_workflows
 class RecordedSteps:
     """Steps that succeed unless told otherwise; ``unfinished`` is what each look at the runs finds."""
 
-    def __init__(self, variants: list[str], unfinished: list[int], fails: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def __init__(
+        self, variants: list[str], unfinished: list[int], fails: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self.calls: list[tuple[str, str]] = []
         self._variants = variants
         self._unfinished = unfinished
@@ -45,12 +47,12 @@ class RecordedSteps:
         return "completed"
 
 
-def run(steps: RecordedSteps, memory: dict | None = None) -> object:
+def run(steps: RecordedSteps, memory: dict[str, object] | None = None) -> object:
     workflows = job_workflows(steps, job_name="job", variant_name="variant", queue="compress")
     return asyncio.run(workflows["job"](InMemoryContext(workflows, memory=memory), "j"))
 
 
-def test_every_variant_is_compressed_compiled_and_dispatched_before_the_job_waits():
+def test_every_variant_is_compressed_compiled_and_dispatched_before_the_job_waits() -> None:
     steps = RecordedSteps(["a", "b"], unfinished=[2, 1, 0])
     assert run(steps) == "completed"
     assert steps.calls == [
@@ -61,23 +63,23 @@ def test_every_variant_is_compressed_compiled_and_dispatched_before_the_job_wait
     ]
 
 
-def test_a_variant_that_fails_to_compress_is_not_compiled_and_the_others_go_on():
+def test_a_variant_that_fails_to_compress_is_not_compiled_and_the_others_go_on() -> None:
     steps = RecordedSteps(["a", "b"], unfinished=[0], fails=frozenset({("compress", "a")}))
     assert run(steps) == "completed"
     assert ("compile", "a") not in steps.calls
     assert ("dispatch", "b") in steps.calls
 
 
-def test_a_job_whose_preparation_failed_goes_straight_to_its_end():
+def test_a_job_whose_preparation_failed_goes_straight_to_its_end() -> None:
     steps = RecordedSteps([], unfinished=[0])
     run(steps)
     assert steps.calls == [("begin", "j"), ("count", "j"), ("finish", "j")]
 
 
-def test_a_resumed_job_repeats_no_step_that_had_finished():
+def test_a_resumed_job_repeats_no_step_that_had_finished() -> None:
     steps = RecordedSteps(["a", "b"], unfinished=[0])
     steps.crash_at = ("compile", "b")
-    memory: dict = {}
+    memory: dict[str, object] = {}
     try:
         run(steps, memory)
     except RuntimeError:

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from edgefleet_deploy.accuracy import measure_accuracy, read_evaluation
 from edgefleet_deploy.errors import DataUnusable
 from edgefleet_deploy.manifest import TensorSpec
 from edgefleet_deploy.onnx_session import fit_inputs, saturates_products
 from edgefleet_deploy.samples import random_samples
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 SPECS = (TensorSpec(name="image", shape=("N", 3), dtype="float32"),)

@@ -3,6 +3,8 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from edgefleet_deploy.errors import ArtifactMismatch
 from edgefleet_deploy.manifest import (
     ArtifactManifest,
@@ -13,7 +15,6 @@ from edgefleet_deploy.manifest import (
     file_sha256,
     verify_file,
 )
-from pydantic import ValidationError
 
 # sha256 of the three bytes "abc": FIPS 180-2, appendix B.1
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

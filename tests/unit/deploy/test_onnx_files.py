@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.onnx_files import copy_model, name_batch, opset_candidates, refuse_unsupported
 from edgefleet_deploy.onnx_versions import ir_version_for, min_onnxruntime_version, opset_of
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 
 def linear_model(shape: list[int | str], *, opset: int = 13, domain: str = "") -> ModelProto:

@@ -3,10 +3,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from edgefleet_deploy.onnx_fusion import fold_batch_norm
-from edgefleet_deploy.onnx_graph import GraphView, drop_unused
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from edgefleet_deploy.onnx_fusion import fold_batch_norm
+from edgefleet_deploy.onnx_graph import GraphView, drop_unused
 
 Array = NDArray[Any]
 

@@ -1,9 +1,10 @@
 import numpy as np
 import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
 from edgefleet_deploy.onnx_constants import fold_constants, store_constants
 from edgefleet_deploy.onnx_lean import drop_unused_opsets, make_lean
 from edgefleet_deploy.onnx_optimization import optimize_graph
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 X = helper.make_tensor_value_info("input_image", TensorProto.FLOAT, ["N", 4])
 Y = helper.make_tensor_value_info("class_scores", TensorProto.FLOAT, ["N", 4])

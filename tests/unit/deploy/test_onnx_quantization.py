@@ -2,13 +2,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from edgefleet_deploy.onnx_graph import GraphView
-from edgefleet_deploy.onnx_optimization import optimize_graph
-from edgefleet_deploy.onnx_quantization import INT32_LIMIT, quantize_linear
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+
+from edgefleet_deploy.onnx_graph import GraphView
+from edgefleet_deploy.onnx_optimization import optimize_graph
+from edgefleet_deploy.onnx_quantization import INT32_LIMIT, quantize_linear
 
 Array = NDArray[Any]
 

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from edgefleet_deploy.errors import ParityFailed
 from edgefleet_deploy.manifest import ParityReport, ParityTolerance
 from edgefleet_deploy.parity import FP32_TOLERANCE, INT8_TOLERANCE, check_parity, compare_output

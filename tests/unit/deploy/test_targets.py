@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+
 from edgefleet_deploy.compiler import compiler_for
 from edgefleet_deploy.errors import TargetInvalid
 from edgefleet_deploy.targets import TARGETS, Target, get_target, parse_version, target_from_request

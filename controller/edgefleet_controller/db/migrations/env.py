@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from alembic import context
+
 from edgefleet_controller.db.database import create_database_engine
 from edgefleet_controller.db.tables import Base, UtcDateTime
 

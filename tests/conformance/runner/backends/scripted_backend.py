@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import numpy as np
+
 from edgefleet_agent.runner.backend import LoadRequest, Model, TensorFacts
 from edgefleet_agent.runner.failure import RunnerFailure
 

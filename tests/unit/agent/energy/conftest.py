@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.measure.energy import Span, Take, Window
 from edgefleet_agent.measure.energy_trials import IDLE_S, LEAD_S, Setup, build
 from edgefleet_agent.sensors.fake.fake_ina import ChipErrors

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgefleet_agent.measure.energy import (
     Floats,
     IdleLine,
@@ -23,8 +26,6 @@ from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_summary import estimate_energy, summarize_energy
 from edgefleet_agent.measure.energy_trials import bias_10s, run_trial, summarize_trials
 from edgefleet_agent.sensors.fake.waveforms import Constant, Square
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 MakeBench = Callable[..., Any]
 PROPERTY = settings(derandomize=True, max_examples=40, deadline=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.measure.energy import Take, Window
 from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_meter import SampledEnergyMeter, reason_of

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.measure.energy import Span, energy_between, power_series
 from edgefleet_agent.sampler import SamplerSettings
 from edgefleet_agent.sensors.fake.clock import VirtualClock

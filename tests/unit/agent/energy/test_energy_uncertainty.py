@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.measure.energy import power_series
 from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_overhead import block_order, compare_overhead

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from edgefleet_agent.sensors.fake.chips import FAKE_CHIPS
 from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.fake.fake_bus import FakeBus

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.sensors.clock import MonotonicClock
 from edgefleet_agent.sensors.fake.chips import FakeIna219, FakeIna226, FakeIna3221
 from edgefleet_agent.sensors.fake.fake_ina import ChipErrors, Load

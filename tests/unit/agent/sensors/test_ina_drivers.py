@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from edgefleet_agent.sensors.errors import (
     AddressClaimed,
     BusFault,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.ina_facts import InaSettings
 

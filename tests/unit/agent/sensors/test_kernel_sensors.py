@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.sensors.errors import PermissionDenied, ReadingInvalid, SensorMissing, SensorUnusable
 from edgefleet_agent.sensors.hwmon import open_hwmon
 from edgefleet_agent.sensors.jetson import find_jetson_rails, open_jetson

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgefleet_agent.sampler import SamplerSettings, choose_core
 from edgefleet_agent.sensors.fake.faults import Fails, Hangs, Stretches
 from edgefleet_agent.sensors.fake.waveforms import Constant

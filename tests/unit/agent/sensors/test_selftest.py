@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from edgefleet_agent.sensors.bus import I2CBus, bus_error
 from edgefleet_agent.sensors.fake.chips import FAKE_CHIPS
 from edgefleet_agent.sensors.fake.clock import VirtualClock

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from edgefleet_agent.sensors import ina, ina_facts
 from edgefleet_agent.sensors.claim import ChipClaim
 from edgefleet_agent.sensors.errors import ReadingInvalid, SensorInUse

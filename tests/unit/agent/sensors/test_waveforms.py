@@ -4,6 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgefleet_agent.sensors.fake.clock import VirtualClock
 from edgefleet_agent.sensors.fake.waveforms import (
     Burst,
@@ -18,8 +21,6 @@ from edgefleet_agent.sensors.fake.waveforms import (
     waveform_from_json,
     waveform_to_json,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WAVEFORMS: list[Waveform] = [
     Constant(2.5),

@@ -3,14 +3,20 @@
 import asyncio
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
+
+WriteModule = Callable[[str], str]
+JsonObject = dict[str, Any]
 
 
 @pytest.fixture
-def step_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def step_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteModule:
     """Writes a module that a child can run by name."""
 
     def write(body: str) -> str:
@@ -25,9 +31,11 @@ def step_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-def run(module: str, request: dict | None = None, **options: object) -> tuple[dict, list[dict]]:
-    events: list[dict] = []
-    return asyncio.run(run_child_step(module, request or {}, on_event=events.append, **options)), events
+def run(
+    module: str, request: JsonObject | None = None, limits: ChildLimits | None = None
+) -> tuple[JsonObject, list[JsonObject]]:
+    events: list[JsonObject] = []
+    return asyncio.run(run_child_step(module, request or {}, on_event=events.append, limits=limits)), events
 
 
 def is_alive(pid: int) -> bool:
@@ -38,14 +46,14 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
 
 
-def test_result_and_progress_come_back(step_module):
+def test_result_and_progress_come_back(step_module: WriteModule) -> None:
     module = step_module('say(event="progress", fraction=0.5); say(event="done", result={"echo": request["value"]})')
     result, events = run(module, {"value": 42})
     assert result == {"echo": 42}
     assert events == [{"event": "progress", "fraction": 0.5}]
 
 
-def test_the_steps_own_error_reaches_the_caller(step_module):
+def test_the_steps_own_error_reaches_the_caller(step_module: WriteModule) -> None:
     module = step_module(
         'say(event="failed", error={"code": "loss_is_nan", "message": "lower it", "detail": {"step": 7}}); sys.exit(3)'
     )
@@ -54,7 +62,7 @@ def test_the_steps_own_error_reaches_the_caller(step_module):
     assert caught.value.as_json() == {"code": "loss_is_nan", "message": "lower it", "detail": {"step": 7}}
 
 
-def test_a_killed_child_is_reported_with_its_signal_and_last_words(step_module):
+def test_a_killed_child_is_reported_with_its_signal_and_last_words(step_module: WriteModule) -> None:
     module = step_module('print("out of luck", file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGKILL)')
     with pytest.raises(StepFailed) as caught:
         run(module)
@@ -63,19 +71,19 @@ def test_a_killed_child_is_reported_with_its_signal_and_last_words(step_module):
     assert "out of luck" in caught.value.detail["last_words"]
 
 
-def test_an_exit_without_a_result_is_a_crash(step_module):
+def test_an_exit_without_a_result_is_a_crash(step_module: WriteModule) -> None:
     with pytest.raises(StepFailed) as caught:
         run(step_module("sys.exit(5)"))
     assert (caught.value.code, caught.value.detail["returncode"]) == ("step_crashed", 5)
 
 
-def test_noise_on_standard_output_is_a_protocol_error(step_module):
+def test_noise_on_standard_output_is_a_protocol_error(step_module: WriteModule) -> None:
     with pytest.raises(StepFailed) as caught:
         run(step_module('print("hello"); time.sleep(60)'))
     assert caught.value.code == "step_protocol"
 
 
-def test_a_hung_child_and_its_own_children_are_killed(step_module, tmp_path):
+def test_a_hung_child_and_its_own_children_are_killed(step_module: WriteModule, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     module = step_module(
         f"""
@@ -90,7 +98,7 @@ def test_a_hung_child_and_its_own_children_are_killed(step_module, tmp_path):
     assert [pid for pid in map(int, pids.read_text().split()) if is_alive(pid)] == []
 
 
-def test_cancelling_the_task_kills_the_group(step_module):
+def test_cancelling_the_task_kills_the_group(step_module: WriteModule) -> None:
     module = step_module('say(event="progress", pid=os.getpid()); time.sleep(600)')
 
     async def scenario() -> int:
@@ -105,7 +113,7 @@ def test_cancelling_the_task_kills_the_group(step_module):
     assert not is_alive(asyncio.run(scenario()))
 
 
-def test_a_file_larger_than_the_limit_is_refused_by_the_kernel(step_module, tmp_path):
+def test_a_file_larger_than_the_limit_is_refused_by_the_kernel(step_module: WriteModule, tmp_path: Path) -> None:
     module = step_module(f'open({str(tmp_path / "big")!r}, "wb").write(b"x" * 100_000); say(event="done", result={{}})')
     with pytest.raises(StepFailed) as caught:
         run(module, limits=ChildLimits(file_size_bytes=1000))
