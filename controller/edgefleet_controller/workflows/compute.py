@@ -61,13 +61,14 @@ class HostCompute:
     @asynccontextmanager
     async def _host(self, report: Callable[[str, JsonObject], None]) -> AsyncIterator[None]:
         """Hold the host; waiting happens in a thread, which a cancelled step tells to give up."""
-        given_up = threading.Event()
+        given_up, told = threading.Event(), threading.Event()
         stack = ExitStack()
 
-        def on_wait(waited_s: float) -> None:
+        def on_wait(_: float) -> None:
             if given_up.is_set():
                 raise _GivenUp
-            if waited_s == 0:
+            if not told.is_set():
+                told.set()
                 report("waits for a measurement on this host to end", {})
 
         acquiring = asyncio.create_task(
