@@ -11,7 +11,7 @@ PYTHON39 ?= $(call find_python,3.9)
 PYTHON36 ?= $(call find_python,3.6)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test check bench bench-measurement test-linux-i2c format clean
 
 setup: $(VENV)/.ready
 
@@ -51,6 +51,13 @@ check: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_plain_loop.py
+
+bench-measurement: setup
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_measurement.py
+
+# drivers against a real Linux I2C stack: an emulated guest with i2c-stub (needs qemu-system-x86, cpio, kmod)
+test-linux-i2c: setup
+	tests/hardware/linux_i2c/run_guest.sh $(BIN)/python
 
 format: setup
 	$(BIN)/ruff format .

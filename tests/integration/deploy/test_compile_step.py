@@ -144,9 +144,9 @@ def test_batch_is_free(compiled: dict[str, tuple[Path, dict[str, Any]]]) -> None
 def test_artifact_runs_under_onnxruntime_1_10_on_python_3_6(
     compiled: dict[str, tuple[Path, dict[str, Any]]], precision: str
 ) -> None:
-    interpreter = os.environ.get("EDGEFLEET_PY36_ORT")
+    interpreter = os.environ.get("EDGEFLEET_PY36")
     if not interpreter:
-        pytest.skip("EDGEFLEET_PY36_ORT names no Python 3.6 interpreter with onnxruntime 1.10")
+        pytest.skip("EDGEFLEET_PY36 names no Python 3.6 interpreter with onnxruntime 1.10")
     path = compiled[precision][0]
     code = (
         "import sys, numpy, onnxruntime; s = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
