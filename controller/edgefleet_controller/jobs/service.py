@@ -70,7 +70,7 @@ def create_job(session: Session, request: JobCreate) -> Job:
     job = _new_job(session, request, model, chosen)
     repository.add(session, job, *_variants(job, recipes, request.targets))
     n_variants = len(recipes) * len(request.targets)
-    record_event(session, job.id, "submitted", f"{n_variants} variants on {len(chosen)} devices")
+    record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}")
     announce(session, "job_created", job.id)
     return job
 

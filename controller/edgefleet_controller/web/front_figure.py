@@ -81,7 +81,7 @@ def draw_front(front: Front, title: str) -> FrontFigure | None:
         y_label=front.y.label,
         x_ticks=tuple(Tick(x_scale.place(value), f"{value:g}") for value in x_values),
         y_ticks=tuple(Tick(y_scale.place(value), f"{value:g}") for value in y_values),
-        marks=tuple(_marks(placed)),
+        marks=tuple(sorted(_marks(placed), key=lambda mark: mark.on_front)),  # those on the front are drawn on top
         front_path=_staircase([(x, y) for x, y, point in placed if point.on_front]),
     )
 
