@@ -1,8 +1,8 @@
 """Messages of ``/agent/v1``. Durations, never absolute times: a board's wall clock may say 1970."""
 
-from typing import Optional
+from typing import Literal, Optional
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgefleet_agent.wire.base import PROTOCOL_VERSION, JsonObject, Wire
 from edgefleet_agent.wire.report import BlobRef, RunReport
@@ -81,7 +81,33 @@ class MeasureSettings(Wire):
     warmup_iterations: int = Field(default=10, ge=0, le=1_000_000, description="least number of warm-up inferences")
     evaluation_limit: Optional[int] = Field(default=None, ge=1, description="evaluate at most this many samples")
     deadline_s: float = Field(default=600.0, gt=0, le=86_400, description="the run fails after this many seconds")
-    seed: int = Field(default=0, ge=0, description="seed of random inputs where none are given")
+    seed: int = Field(default=0, ge=0, description="seed of random inputs where none are given and of random arrivals")
+    launches: int = Field(
+        default=1, ge=1, le=100, description="process launches; each loads, warms up and times for its own ``seconds``"
+    )
+    mode: Literal["back_to_back", "duty_cycle", "open_loop"] = Field(
+        default="back_to_back",
+        description="back_to_back: the next inference starts when the last one ends; duty_cycle: rate_per_s inferences "
+        "per second with pauses between them; open_loop: requests arrive whether or not the last one is done",
+    )
+    rate_per_s: Optional[float] = Field(
+        default=None, gt=0, le=1e6, description="inferences per second in the modes duty_cycle and open_loop"
+    )
+    arrivals: Literal["poisson", "fixed"] = Field(
+        default="poisson", description="open_loop: exponential gaps from the seed, or equal ones"
+    )
+    cool_down_c: Optional[float] = Field(
+        default=None, ge=0, le=120, description="wait before each launch until the hottest zone is this cool, degrees C"
+    )
+    cool_down_timeout_s: float = Field(
+        default=120.0, ge=0, le=3600, description="measure anyway after waiting this long in all, with not_cooled_down"
+    )
+
+    @model_validator(mode="after")
+    def _a_paced_mode_has_a_rate(self) -> "MeasureSettings":
+        if (self.rate_per_s is None) != (self.mode == "back_to_back"):
+            raise ValueError("rate_per_s belongs to the modes duty_cycle and open_loop, and is needed there")
+        return self
 
 
 class RunOrder(Wire):

@@ -47,15 +47,42 @@ class LatencySummary(Wire):
     intervals: dict[str, Interval] = Field(default_factory=dict, description="percentile name -> (low, high) in ms")
     reasons: dict[str, Reason] = Field(default_factory=dict, description="percentile name -> why it is null")
     n_outliers: int = Field(default=0, ge=0, description="samples beyond the third quartile + 3 interquartile ranges")
+    outlier_causes: dict[str, int] = Field(
+        default_factory=dict,
+        description="cause -> outliers in a segment where it was seen: throttle, migration, major_fault, "
+        "involuntary_switch, else unexplained; an outlier may have several",
+    )
+    throughput_per_s: Optional[float] = Field(
+        default=None, description="samples (inferences x batch) per second of the timed part"
+    )
+    n_launches: int = Field(default=1, ge=1, description="process launches the samples come from")
+    launch_p50_ms: list[float] = Field(default_factory=list, description="median of each launch in ms, in order")
+    launch_intervals: dict[str, Interval] = Field(
+        default_factory=dict,
+        description="p50 and mean -> 95 % hierarchical bootstrap interval over launches and samples in ms, of the mean "
+        "over launches; empty with one launch",
+    )
 
 
 class LoadTimes(Wire):
     """Phases before the timed part."""
 
-    load_ms: Optional[float] = Field(description="creating the runtime's session or interpreter from the file, ms")
+    load_ms: Optional[float] = Field(
+        description="cold load: creating the runtime's session or interpreter from the file for the first time in a fresh "
+        "process, ms; caches says what was warm"
+    )
     first_inference_ms: Optional[float] = Field(description="the first inference after loading, ms")
     n_warmup: int = Field(default=0, ge=0, description="inferences discarded as warm-up")
     warmup_ms: Optional[float] = Field(default=None, description="length of the warm-up, ms")
+    import_ms: Optional[float] = Field(default=None, description="importing the runtime's module, ms")
+    warm_load_ms: Optional[float] = Field(
+        default=None, description="loading the same file again in the same process after the first was released, ms"
+    )
+    caches: JsonObject = Field(
+        default_factory=dict,
+        description="artifact_cached_share: share of the artifact in the page cache at the cold load (null: unknown); "
+        "library: the runtime's own files are always warm or unknown",
+    )
 
 
 class MemorySummary(Wire):
@@ -110,6 +137,16 @@ class Conditions(Wire):
         default=None, description="seconds stolen by the hypervisor since boot, all cores"
     )
     cpu_busy_s: Optional[float] = Field(default=None, description="busy seconds since boot, all cores")
+    pressure_s: dict[str, float] = Field(
+        default_factory=dict, description="cpu, memory, io -> seconds since boot in which some task waited for it (PSI)"
+    )
+    under_voltage_alarm: Optional[bool] = Field(
+        default=None, description="the firmware's under-voltage alarm (hwmon rpi_volt)"
+    )
+    cooling: dict[str, int] = Field(
+        default_factory=dict, description="cooling device -> its state, such as a fan's step"
+    )
+    power_mode: Optional[str] = Field(default=None, description="power mode of the board (nvpmodel on Jetson)")
     monotonic_ns: int = Field(description="CLOCK_MONOTONIC when this was read")
 
 
@@ -122,6 +159,14 @@ class Environment(Wire):
     runtime: JsonObject = Field(description="runtime name, version, interpreter, execution providers")
     settings: JsonObject = Field(description="threads, batch and all measurement settings used")
     affinity: list[int] = Field(default_factory=list, description="cores the runner was allowed to use")
+    counters: JsonObject = Field(
+        default_factory=dict,
+        description="the runner's own counters over the timed part: cpu_s, core_wait_s, major_faults, "
+        "involuntary_switches, voluntary_switches, migrations, n_threads",
+    )
+    cool_down: Optional[JsonObject] = Field(
+        default=None, description="target_c, reached_c and waited_s of the cool-down before the run, where asked for"
+    )
 
 
 class Verdict(Wire):
