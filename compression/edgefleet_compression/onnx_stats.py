@@ -28,7 +28,7 @@ def count_onnx_stats(model: onnx.ModelProto) -> Stats:
 
 
 def _count_macs(model: onnx.ModelProto) -> int | None:
-    shapes = _infer_shapes(model)
+    shapes = infer_shapes(model)
     total = 0
     for node in model.graph.node:
         counter = _COUNTERS.get(node.op_type)
@@ -41,8 +41,8 @@ def _count_macs(model: onnx.ModelProto) -> int | None:
     return total
 
 
-def _infer_shapes(model: onnx.ModelProto) -> Shapes:
-    """Shapes for one sample: a free first dimension of an input is one."""
+def infer_shapes(model: onnx.ModelProto) -> Shapes:
+    """Return name -> shape for one sample (a free first dimension of an input is one), None where it is not known."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
     for value in single.graph.input:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from edgefleet_deploy.errors import TargetInvalid
-from edgefleet_deploy.manifest import ParityReport, TensorSpec
+from edgefleet_deploy.manifest import OperatorCost, ParityReport, TensorSpec
 from edgefleet_deploy.targets import Target
 
 if TYPE_CHECKING:  # these load torch
@@ -52,6 +52,7 @@ class CompiledFile:
     parity: ParityReport
     tool_versions: dict[str, str]
     float_snr_db: float | None = None
+    operators: tuple[OperatorCost, ...] | None = None
     notes: tuple[str, ...] = field(default=())
 
 

@@ -63,6 +63,18 @@ class ParityReport(BaseModel):
     tolerance: ParityTolerance = Field(description="The bounds that held.")
 
 
+class OperatorCost(BaseModel):
+    """What one operator of the file costs in one inference, whatever it runs on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dense", "depthwise", "conv3x3", "elementwise"] = Field(
+        description="dense: pointwise or fully connected; conv3x3: other full convolutions; elementwise: no products."
+    )
+    macs: int = Field(ge=0, description="Multiply-accumulate operations.")
+    weight_bytes: int = Field(ge=0, description="Constants as stored in the file, bytes.")
+    activation_elements: int = Field(ge=0, description="Elements of all inputs and outputs that are not constants.")
+
+
 class ArtifactManifest(BaseModel):
     """What an artifact is, what made it, and how it was checked."""
 
@@ -87,6 +99,9 @@ class ArtifactManifest(BaseModel):
     float_snr_db: float | None = Field(
         default=None,
         description="int8 file of an ONNX model: signal-to-noise ratio against the float model on the same samples, dB.",
+    )
+    operators: tuple[OperatorCost, ...] | None = Field(
+        default=None, description="Operators in order, at batch 1 unless the batch is fixed; null where not countable."
     )
     notes: tuple[str, ...] = Field(default=(), description="Stable codes of what a person should know.")
 

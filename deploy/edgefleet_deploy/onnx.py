@@ -20,6 +20,7 @@ from edgefleet_deploy.errors import CandidateRefused, ParityFailed
 from edgefleet_deploy.manifest import ParityReport, TensorSpec
 from edgefleet_deploy.onnx_export import export_module, refuse_non_finite, run_module
 from edgefleet_deploy.onnx_files import copy_model, name_batch, opset_candidates, refuse_unsupported
+from edgefleet_deploy.onnx_operators import count_operators
 from edgefleet_deploy.onnx_optimization import optimize_graph
 from edgefleet_deploy.onnx_session import OnnxSession, saturates_products
 from edgefleet_deploy.onnx_versions import ir_version_for, min_onnxruntime_version, opset_of
@@ -195,6 +196,7 @@ def _finish(written: _Written, context: CompileContext) -> CompiledFile:
         parity=parity,
         tool_versions=_tool_versions(),
         float_snr_db=_float_snr_db(written.float_reference, outputs),
+        operators=count_operators(written.model),
         notes=(
             *written.notes,
             *parity_notes,

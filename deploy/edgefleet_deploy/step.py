@@ -126,6 +126,7 @@ def describe(compiled: CompiledFile, path: Path, wanted: CompileRequest, target:
         tool_versions=compiled.tool_versions,
         parity=compiled.parity,
         float_snr_db=compiled.float_snr_db,
+        operators=compiled.operators,
         notes=compiled.notes,
     )
 

@@ -106,6 +106,17 @@ def test_every_weight_of_the_int8_file_is_int8_and_every_bias_int32(
     assert sum(tensor.data_type == TensorProto.INT32 for tensor in model.graph.initializer) == 10
 
 
+def test_manifest_lists_the_operators_of_the_file(compiled: dict[str, tuple[Path, dict[str, Any]]]) -> None:
+    """9 convolutions, a head and 3 residual additions, the same products in both precisions; weights a quarter."""
+    tables = {name: result["manifest"]["operators"] for name, (_, result) in compiled.items()}
+
+    assert [row["kind"] for row in tables["fp32"]].count("elementwise") == 3
+    assert len(tables["fp32"]) == 13
+    assert [row["macs"] for row in tables["int8"]] == [row["macs"] for row in tables["fp32"]]
+    ratio = sum(row["weight_bytes"] for row in tables["fp32"]) / sum(row["weight_bytes"] for row in tables["int8"])
+    assert 3.8 < ratio <= 4.0
+
+
 def test_onnxruntime_uses_integer_kernels_for_the_int8_file(
     compiled: dict[str, tuple[Path, dict[str, Any]]], tmp_path: Path
 ) -> None:
