@@ -36,7 +36,6 @@ class PrepareDataRequest(StepRequest):
     task: Literal["prepare_data"]
     data: dict[str, Any] | None = None
     model: Path | None = None
-    seed: int = Field(ge=0, lt=2**31)
     output_dir: Path
 
 

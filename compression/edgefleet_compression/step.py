@@ -40,7 +40,7 @@ def prepare_data(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
 
     parsed = _parsed(PrepareDataRequest, request)
     emit(0.0, "loading the data set")
-    return evaluation_set.prepare(parsed.data, model=parsed.model, seed=parsed.seed, output_dir=parsed.output_dir)
+    return evaluation_set.prepare(parsed.data, model=parsed.model, output_dir=parsed.output_dir)
 
 
 def inspect(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

@@ -31,7 +31,7 @@ BASELINE_SCHEDULE: Final = LearningRateSchedule(name="cosine", warmup_fraction=0
 def train_model(request: TrainModelRequest, emit: Emit) -> dict[str, Any]:
     """Train a new network; the test split is looked at once, after the choice on validation."""
     set_deterministic(request.threads)
-    data = require_labels(load_data(request.data, seed=request.seed), "train_model")
+    data = require_labels(load_data(request.data), "train_model")
     untrained = new_candidate(request.architecture, request.arguments, data, seed=request.seed)
     spec = Train(budget=Budget(epochs=request.epochs), optimizer=BASELINE_OPTIMIZER, lr_schedule=BASELINE_SCHEDULE)
     trained = apply(spec, untrained, Context(data, pass_seed(request.seed, 0), None, emit))
@@ -73,7 +73,7 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
     seed = recipe.seed if request.seed is None else request.seed
     emit(0.0, "loading the model")
     candidate = load_candidate(request.model)
-    data = load_data(request.data, seed=seed)
+    data = load_data(request.data)
     outcome = run_recipe(recipe, candidate, data=data, seed=seed, emit=emit)
     name = file_name(outcome.candidate)
     save_candidate(outcome.candidate, request.output_dir / name)

@@ -81,7 +81,7 @@ def _compile(wanted: CompileRequest, target: Target, compiler: Compiler, work_di
     context = CompileContext(
         target=target,
         work_dir=work_dir,
-        data=load_data(wanted.data, seed=wanted.seed),
+        data=load_data(wanted.data),
         seed=wanted.seed,
         threads=wanted.threads,
         progress=lambda fraction, message: emit(fraction, message),

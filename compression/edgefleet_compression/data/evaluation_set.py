@@ -16,13 +16,13 @@ FILE_NAME: Final = "evaluation.npz"
 UINT8_SCALE: Final = np.float32(255.0)
 
 
-def prepare(document: Mapping[str, Any] | None, *, model: Path | None, seed: int, output_dir: Path) -> dict[str, Any]:
+def prepare(document: Mapping[str, Any] | None, *, model: Path | None, output_dir: Path) -> dict[str, Any]:
     """Write ``evaluation.npz`` (``x``, or one array per input name, and ``y`` if labelled); return its description.
 
     Without a data set there is no file; calibration is then random.
     """
     facts = inspect_model_file(model) if model is not None else None
-    data = load_data(document, seed=seed)
+    data = load_data(document)
     if data is None:
         return {
             "evaluation": None,

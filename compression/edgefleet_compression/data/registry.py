@@ -22,18 +22,26 @@ PACKAGED: Final[Mapping[str, Callable[[int], DataSet]]] = MappingProxyType({"dig
 """Data sets that come with a dependency: name -> loader(seed)."""
 
 
-class PackagedData(BaseModel):
-    """A data set that comes with a Python package."""
+class _Split(BaseModel):
+    """How the data are cut; part of the data's identity and never of a job's seed.
+
+    A network that was trained on one cut would be tested on its own training samples by another.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    split_seed: int = Field(0, ge=0, lt=2**31, description="Seed of the cut into training, validation and test.")
+
+
+class PackagedData(_Split):
+    """A data set that comes with a Python package."""
+
     kind: Literal["packaged"] = "packaged"
     name: str = Field(max_length=64, description="Registered name, for example digits.")
 
 
-class NpzData(BaseModel):
+class NpzData(_Split):
     """A person's own .npz file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["npz"] = "npz"
     path: Path = Field(description="Absolute path of the .npz file.")
 
@@ -42,8 +50,8 @@ DataSpec = Annotated[PackagedData | NpzData, Field(discriminator="kind")]
 _ADAPTER: Final[TypeAdapter[PackagedData | NpzData]] = TypeAdapter(DataSpec)
 
 
-def load_data(document: Mapping[str, Any] | None, *, seed: int) -> DataSet | None:
-    """Return the data set of a specification (None for None), cut by ``seed`` where it is not cut already."""
+def load_data(document: Mapping[str, Any] | None) -> DataSet | None:
+    """Return the data set of a specification (None for None), cut by its ``split_seed`` where it is not cut already."""
     if document is None:
         return None
     try:
@@ -54,9 +62,9 @@ def load_data(document: Mapping[str, Any] | None, *, seed: int) -> DataSet | Non
             f"The data set specification is not valid: {first['msg']}.", code="data_spec_invalid"
         ) from error
     if isinstance(spec, NpzData):
-        return npz.load(spec.path, seed)
+        return npz.load(spec.path, spec.split_seed)
     if spec.name not in PACKAGED:
         raise DataInvalid(
             f"There is no packaged data set {spec.name!r}; known: {', '.join(sorted(PACKAGED))}.", code="data_unknown"
         )
-    return PACKAGED[spec.name](seed)
+    return PACKAGED[spec.name](spec.split_seed)

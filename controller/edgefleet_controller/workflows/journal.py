@@ -27,7 +27,6 @@ class StartedJob:
     model_sha256: str
     model_format: str
     data: JsonObject | None
-    seed: int
     is_prepared: bool
 
 
@@ -53,7 +52,6 @@ class Journal:
                 model_sha256=model.blob_sha256,
                 model_format=model.format,
                 data=model.data,
-                seed=int(job.request.get("seed", 0)),
                 is_prepared=job.prepared is not None,
             )
 

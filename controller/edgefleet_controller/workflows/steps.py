@@ -50,21 +50,18 @@ class HostSteps:
             return []
         if not started.is_prepared:
             try:
-                await self._prepare_data(job_id, started.model_sha256, started.model_format, started.data, started.seed)
+                await self._prepare_data(job_id, started.model_sha256, started.model_format, started.data)
             except StepFailed as err:
                 await asyncio.to_thread(self._journal.fail_job, job_id, err.as_json())
                 return []
         return list(started.variant_ids)
 
-    async def _prepare_data(
-        self, job_id: str, model_sha256: str, model_format: str, data: JsonObject | None, seed: int
-    ) -> None:
+    async def _prepare_data(self, job_id: str, model_sha256: str, model_format: str, data: JsonObject | None) -> None:
         async with self._compute.scratch(f"prepare-{job_id}") as folder:
             request = {
                 "task": "prepare_data",
                 "data": self._data_spec(folder, data),
                 "model": str(named_link(folder, f"model.{model_format}", self._blobs.path(model_sha256))),
-                "seed": seed,
                 "output_dir": str(folder / "out"),
             }
             result = await self._compute.run(

@@ -45,7 +45,7 @@ def make_candidate() -> TorchCandidate:
 def candidates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Candidate files by precision."""
     folder = tmp_path_factory.mktemp("candidates")
-    data = load_data(DIGITS, seed=1)
+    data = load_data(DIGITS)
     floating = make_candidate()
     quantized = apply(Quantize(), floating, Context(data=data, seed=1))
     return {
@@ -57,7 +57,7 @@ def candidates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test split of the digits as an evaluation file."""
-    data = load_data(DIGITS, seed=1)
+    data = load_data(DIGITS)
     assert data is not None
     assert data.test.y is not None
     path = tmp_path_factory.mktemp("evaluation") / "evaluation.npz"

@@ -206,7 +206,7 @@ def quantized_copy(source: Path, target: Path) -> Path:
     from edgefleet_compression.passes.application import apply
     from edgefleet_compression.passes.specs import Quantize
 
-    context = Context(data=load_data(DIGITS, seed=1), seed=1)
+    context = Context(data=load_data(DIGITS), seed=1)
     return save_candidate(apply(Quantize(), load_candidate(source), context), target)
 
 

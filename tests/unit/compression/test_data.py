@@ -13,8 +13,8 @@ from edgefleet_compression.testing import tiny_onnx
 DIGITS = {"kind": "packaged", "name": "digits"}
 
 
-def load(document: dict[str, Any], *, seed: int = 0) -> DataSet:
-    data = load_data(document, seed=seed)
+def load(document: dict[str, Any], *, split_seed: int = 0) -> DataSet:
+    data = load_data(document | {"split_seed": split_seed})
     assert data is not None
     return data
 
@@ -27,7 +27,7 @@ def npz(tmp_path: Path, **arrays: Any) -> dict[str, Any]:
 
 def code_of(document: dict[str, Any]) -> str:
     with pytest.raises(DataInvalid) as caught:
-        load_data(document, seed=0)
+        load_data(document)
     return caught.value.code
 
 
@@ -53,9 +53,9 @@ def test_digits_are_normalised() -> None:
     assert float(x.std()) == pytest.approx(1.0, abs=0.02)
 
 
-def test_split_depends_on_the_seed_alone() -> None:
-    assert load(DIGITS, seed=1).sha256() == load(DIGITS, seed=1).sha256()
-    assert load(DIGITS, seed=1).sha256() != load(DIGITS, seed=2).sha256()
+def test_split_depends_on_the_split_seed_alone() -> None:
+    assert load(DIGITS, split_seed=1).sha256() == load(DIGITS, split_seed=1).sha256()
+    assert load(DIGITS, split_seed=1).sha256() != load(DIGITS, split_seed=2).sha256()
 
 
 def test_own_arrays_are_cut_and_stratified(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_unknown_missing_and_corrupt_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_evaluation_set_is_the_test_split(tmp_path: Path) -> None:
-    result = evaluation_set.prepare(DIGITS, model=None, seed=0, output_dir=tmp_path)
+    result = evaluation_set.prepare(DIGITS, model=None, output_dir=tmp_path)
     data = load(DIGITS)
     with np.load(tmp_path / "evaluation.npz") as archive:
         assert np.array_equal(archive["x"], data.test.x)
@@ -137,7 +137,7 @@ def test_uint8_images_are_scaled_where_the_model_takes_floats(tmp_path: Path) ->
     model = tmp_path / "own.onnx"
     model.write_bytes(tiny_onnx().SerializeToString())
     document = npz(tmp_path, x=np.full((40, 1, 8, 8), 255, np.uint8))
-    evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+    evaluation_set.prepare(document, model=model, output_dir=tmp_path)
     with np.load(tmp_path / "evaluation.npz") as archive:
         assert archive["x"].dtype == np.float32
         assert float(archive["x"].max()) == 1.0
@@ -149,14 +149,24 @@ def test_data_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     model.write_bytes(tiny_onnx().SerializeToString())
     document = npz(tmp_path, x=np.zeros((40, 3, 8, 8), np.float32))
     with pytest.raises(DataInvalid) as caught:
-        evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+        evaluation_set.prepare(document, model=model, output_dir=tmp_path)
     assert caught.value.code == "data_shape_mismatch"
     document = npz(tmp_path, left=np.zeros((40, 3), np.float32), right=np.zeros((40, 3), np.float32))
     with pytest.raises(DataInvalid) as caught:
-        evaluation_set.prepare(document, model=model, seed=0, output_dir=tmp_path)
+        evaluation_set.prepare(document, model=model, output_dir=tmp_path)
     assert caught.value.code == "data_inputs_mismatch"
 
 
 def test_without_data_there_is_no_evaluation_set(tmp_path: Path) -> None:
-    result = evaluation_set.prepare(None, model=None, seed=0, output_dir=tmp_path)
+    result = evaluation_set.prepare(None, model=None, output_dir=tmp_path)
     assert (result["evaluation"], result["calibration_source"]) == (None, "random")
+
+
+def test_own_data_are_cut_the_same_way_whatever_the_job_does(tmp_path: Path) -> None:
+    """Another cut would test a network on samples that it was trained on."""
+    rng = np.random.default_rng(3)
+    document = npz(tmp_path, x=rng.normal(size=(100, 4)).astype(np.float32), y=rng.integers(0, 2, 100))
+    whole, again = load_data(document), load_data(document | {"split_seed": 0})
+    assert whole is not None
+    assert again is not None
+    assert whole.sha256() == again.sha256()
