@@ -212,7 +212,6 @@ def test_evaluation_set_is_written(child: subprocess.Popen[bytes], workspace: Pa
         task="prepare_data",
         data=data_spec(workspace),
         model=workspace / "model.safetensors",
-        seed=0,
         output_dir=tmp_path,
     )
     assert status == 0
