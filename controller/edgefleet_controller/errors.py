@@ -11,6 +11,7 @@ ControllerError                      500 internal_error
 │   ├── UnknownModelNamed            422 unknown_model
 │   ├── UnknownDataSet               422 unknown_data_set
 │   ├── NoDevices                    422 no_devices
+│   ├── DeviceKindMismatch           422 device_kind_mismatch
 │   ├── InvalidCursor                422 invalid_cursor
 │   ├── UnknownAxis                  422 unknown_axis
 │   ├── ProvenanceMixed              422 provenance_mixed
@@ -126,6 +127,12 @@ class NoDevices(InvalidRequest):
     """No active device could measure this job; enrol one, or release a held one."""
 
     code = "no_devices"
+
+
+class DeviceKindMismatch(InvalidRequest):
+    """The agent is of another kind (physical, simulated) than its device was registered as."""
+
+    code = "device_kind_mismatch"
 
 
 class InvalidCursor(InvalidRequest):

@@ -194,8 +194,14 @@ class Agent:
         token, controller = self._settings.join_token, self._settings.controller
         if token is None or controller is None:
             raise SettingsInvalid("this board is not enrolled yet; give --controller and a --join-token from it")
-        request = EnrolRequest(join_token=token, name=self._settings.name, facts=self._workshop.inventory.facts)
-        with self._workshop.stop.idle():
+        workshop = self._workshop
+        request = EnrolRequest(
+            join_token=token,
+            name=self._settings.name,
+            device_kind=workshop.device_kind,
+            facts=workshop.inventory.facts,
+        )
+        with workshop.stop.idle():
             response = self._persist(lambda: self._anonymous.enrol(request))
         identity = Identity(controller=controller, enrolment=response)
         save_identity(self._stores.state_directory, identity)

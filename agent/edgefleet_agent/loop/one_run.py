@@ -7,7 +7,7 @@ import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Protocol
 
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.client import ControllerClient, Download, RetryPolicy
@@ -27,8 +27,8 @@ from edgefleet_agent.loop.stopping import StopSwitch
 from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, failed_report, measure_artifact
 from edgefleet_agent.measure.runtimes import runtime_named
 from edgefleet_agent.wire.host_lock import hold_for_measurement
-from edgefleet_agent.wire.messages import RunOrder
-from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.messages import DeviceKind, RunOrder
+from edgefleet_agent.wire.reasons import ErrorCode, Provenance
 from edgefleet_agent.wire.report import BlobRef, CodedError
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,24 @@ FETCH_ATTEMPTS = 8
 """With the default back-off the last attempt comes about a minute after the first; then the run is left to its lease."""
 
 Measure = Callable[[Subject, Bench], Measurement]
+
+
+class StandIn(Protocol):
+    """What takes a board's place and carries out an order in another way than measuring."""
+
+    @property
+    def kind(self) -> DeviceKind:
+        """What it enrols as."""
+        ...
+
+    @property
+    def provenance(self) -> Provenance:
+        """Provenance of all its reports, failed ones included."""
+        ...
+
+    def measure(self, order: RunOrder, subject: Subject, bench: Bench) -> Measurement:
+        """Carry out an order whose files are here; raises MeasurementFailed where that is impossible."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,25 @@ class Workshop:
     stop: StopSwitch
     lock_directory: Optional[Path] = None
     measure: Measure = measure_artifact
+    stand_in: Optional[StandIn] = None
+
+    @property
+    def device_kind(self) -> DeviceKind:
+        """What the agent enrols as."""
+        return "physical" if self.stand_in is None else self.stand_in.kind
+
+    def carry_out(self, order: RunOrder, subject: Subject, bench: Bench) -> Measurement:
+        """Measure, or do what the stand-in does instead."""
+        if self.stand_in is not None:
+            return self.stand_in.measure(order, subject, bench)
+        return self.measure(subject, bench)
+
+    def failed(self, order: RunOrder, error: CodedError) -> Measurement:
+        """The report of an order that could not be carried out."""
+        report = failed_report(order.artifact, error)
+        if self.stand_in is not None:
+            report = report.model_copy(update={"provenance": self.stand_in.provenance})
+        return Measurement(report, {})
 
 
 def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Measurement:
@@ -61,14 +98,14 @@ def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop:
     try:
         subject = _prepare(order, client, heart, workshop)
         with _hold_host(heart, workshop):
-            return workshop.measure(subject, replace(workshop.bench, on_phase=heart.beat))
+            return workshop.carry_out(order, subject, replace(workshop.bench, on_phase=heart.beat))
     except MeasurementFailed as failure:
-        return Measurement(failed_report(order.artifact, failure.error), {})
+        return workshop.failed(order, failure.error)
     except (ControllerError, DrainRequested):
         raise
     except Exception as err:
         log.exception("run %s failed inside the agent", order.run_id)
-        return Measurement(failed_report(order.artifact, _internal_error(err)), {})
+        return workshop.failed(order, _internal_error(err))
 
 
 def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Subject:

@@ -34,12 +34,19 @@ class DeviceFacts(Wire):
     labels: dict[str, str] = Field(default_factory=dict, description="labels set on the board")
 
 
+DeviceKind = Literal["physical", "simulated", "emulated", "replay"]
+"""What a device is; it decides the provenance of its figures."""
+
+
 class EnrolRequest(Wire):
     """A board introduces itself with a one-time join token."""
 
     protocol: int = Field(default=PROTOCOL_VERSION, description="protocol version the agent speaks")
     join_token: str = Field(description="one-time token, ejt_...")
     name: Optional[str] = Field(default=None, description="wanted name; the token may already be bound to one")
+    device_kind: Optional[DeviceKind] = Field(
+        default=None, description="what the agent is; null: physical, or what the token's device was registered as"
+    )
     facts: DeviceFacts
 
 

@@ -25,6 +25,7 @@ from edgefleet_controller.devices.schemas import (
     PresenceState,
 )
 from edgefleet_controller.errors import (
+    DeviceKindMismatch,
     InvalidRequest,
     JoinTokenRefused,
     NameTaken,
@@ -97,12 +98,18 @@ def _device_of_token(session: Session, token: JoinToken, request: EnrolRequest) 
         name = request.name or request.facts.hostname
         if re.fullmatch(NAME_PATTERN, name) is None:
             raise InvalidRequest(f"{name[:64]!r} cannot be a device's name: it must match {NAME_PATTERN}.")
-        device = _new_device(session, name, request.facts.board, "physical", token.labels | request.facts.labels)
+        kind = request.device_kind or "physical"
+        device = _new_device(session, name, request.facts.board, kind, token.labels | request.facts.labels)
         _insert(session, device)
         return device
     bound = repository.find_locked(session, token.device_id)
     if bound is None or bound.state == "revoked":
         raise JoinTokenRefused("The device of this join token was revoked.")
+    if request.device_kind not in (None, bound.kind):
+        raise DeviceKindMismatch(
+            f"Device {bound.name} is registered as {bound.kind} and its agent says {request.device_kind}: every report "
+            "would be refused. Register a device of that kind, or start the agent that belongs to this one."
+        )
     return bound
 
 
