@@ -33,7 +33,14 @@ TAIL_SEGMENTS = 3
 """Segments at the end that must agree."""
 
 STEADY_TOLERANCE = 0.02
-"""Largest relative spread of the segment medians that still counts as one level."""
+"""Least relative spread of the segment medians that may count as more than one level: smaller ones are not published."""
+
+STEADY_TOLERANCE_MAX = 0.05
+"""Largest spread that may count as one level, however noisy the host."""
+
+STEADY_SCATTERS = 4.0
+"""Between both, this many times the scatter from one segment to the next: the range of three normal values exceeds four
+standard deviations in 1 of 80 cases. Barrett et al. (OOPSLA 2017) likewise scale their tolerance by the variance."""
 
 TREND_SIGNIFICANCE = 0.01
 """Two-sided level of the Mann-Kendall test."""
@@ -41,8 +48,9 @@ TREND_SIGNIFICANCE = 0.01
 TREND_BLOCKS = 12
 """Medians the trend test looks at; on single samples autocorrelation would make it reject far too often."""
 
-TREND_CHANGE = 0.01
-"""Least change over the tested part that makes a significant trend matter; smaller ones are below what is published."""
+TREND_CHANGE = 0.5
+"""Least change over the tested part, as a share of the tolerance, that makes a significant trend matter: 1 % on a quiet
+host."""
 
 
 class SamplesInsufficient(ValueError):
@@ -197,13 +205,16 @@ def summarize_latency(latency_ns: Series, confidence: float = 0.99) -> LatencyFi
     )
 
 
+def outlier_fence(samples: Series) -> float:
+    """Third quartile + 3 interquartile ranges (Tukey's outer fence), in the unit of the samples."""
+    low, high = np.percentile(np.asarray(samples, dtype=np.float64), [25.0, 75.0])
+    return float(high + 3.0 * (high - low))
+
+
 def count_outliers(samples: Series) -> int:
-    """Samples beyond the third quartile + 3 interquartile ranges (Tukey's outer fence)."""
+    """Samples beyond Tukey's outer fence."""
     values = np.asarray(samples, dtype=np.float64)
-    if values.size == 0:
-        return 0
-    low, high = np.percentile(values, [25.0, 75.0])
-    return int(np.count_nonzero(values > high + 3.0 * (high - low)))
+    return int(np.count_nonzero(values > outlier_fence(values))) if values.size else 0
 
 
 class Estimate(NamedTuple):
@@ -265,6 +276,40 @@ def hierarchical_ratio(
     return _estimate(value, draws, confidence)
 
 
+def launch_interval(
+    launches: Sequence[Series], figure: str, *, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> Estimate:
+    """Mean over process launches of their "p50" or "mean", with a hierarchical bootstrap interval.
+
+    Launches are resampled first and samples within each second. The second step is drawn from its known distribution
+    instead of sample by sample, which would take minutes on a board: a resampled median is the order statistic at a
+    Beta((n+1)/2, (n+1)/2) position, a resampled mean is normal with s / sqrt(n).
+    """
+    series = [np.sort(np.asarray(launch, dtype=np.float64)) for launch in launches]
+    if not series or not all(values.size for values in series):
+        raise SamplesInsufficient("a hierarchical bootstrap needs launches with samples")
+    rng = np.random.default_rng(seed)
+    draw = {"p50": _draw_medians, "mean": _draw_means}[figure]
+    total = np.zeros(n_resamples)
+    for _ in series:
+        within = np.array([draw(values, n_resamples, rng) for values in series])
+        total += within[rng.integers(0, len(series), size=n_resamples), np.arange(n_resamples)]
+    draws = total / len(series)
+    value = _launch_mean(series, median if figure == "p50" else lambda values: float(values.mean()))
+    return _estimate(value, draws, confidence)
+
+
+def _draw_medians(ordered: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    half = (ordered.size + 1) / 2
+    positions = np.minimum((rng.beta(half, half, n) * ordered.size).astype(np.int64), ordered.size - 1)
+    return np.asarray(ordered[positions])
+
+
+def _draw_means(values: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    spread = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
+    return np.asarray(rng.normal(float(values.mean()), spread, n))
+
+
 def _launch_mean(launches: Sequence[NDArray[np.float64]], statistic: Statistic) -> float:
     return sum(statistic(launch) for launch in launches) / len(launches)
 
@@ -298,35 +343,55 @@ class SteadyState(NamedTuple):
 
 
 def find_steady_state(start_ns: Series, latency_ns: Series) -> SteadyState:
-    """Test a latency series for a steady end: the last segments agree within 2 % and show no trend.
+    """Test a latency series for a steady end: the last segments are of one level and show no trend.
 
-    ``start_ns`` and ``latency_ns`` are equally long and in order of time. A warm-up is removed only where at least half
-    of the samples remain; a series that settles later has no steady state.
+    ``start_ns`` and ``latency_ns`` are equally long and in order of time. One level means within 2 %, or within four
+    times the scatter between neighbouring segments where that is larger, but never beyond 5 %. A single disturbed
+    segment is passed over (its samples stay in the figures); two in a row are a change of level. A warm-up is removed
+    only where at least half of the samples remain; a series that settles later has no steady state.
     """
     latencies = np.asarray(latency_ns, dtype=np.float64)
     bounds = _segment_bounds(np.asarray(start_ns, dtype=np.float64), latencies)
     medians = [float(np.median(latencies[low:high])) for low, high in bounds]
     if len(medians) < TAIL_SEGMENTS:
         return SteadyState(SteadyOutcome.NO_STEADY_STATE, 0, medians)
-    tail, tail_start = medians[-TAIL_SEGMENTS:], bounds[-TAIL_SEGMENTS][0]
-    trend = _trend_direction(latencies[tail_start:])
-    if max(tail) > min(tail) * (1 + STEADY_TOLERANCE) or trend:
-        rising = trend > 0 or tail == sorted(tail)
+    tolerance, levels = steady_tolerance(medians), _without_single_segments(medians)
+    tail, tail_start = levels[-TAIL_SEGMENTS:], bounds[-TAIL_SEGMENTS][0]
+    trend = _trend_direction(latencies[tail_start:], tolerance)
+    if max(tail) > min(tail) * (1 + tolerance) or trend:
+        rising = trend > 0 or medians[-TAIL_SEGMENTS:] == sorted(medians[-TAIL_SEGMENTS:])
         outcome = SteadyOutcome.SLOWDOWN if rising and tail[-1] > medians[0] else SteadyOutcome.NO_STEADY_STATE
         return SteadyState(outcome, 0, medians)
-    return _classify_start(medians, bounds, latencies.size)
+    return _classify_start(levels, bounds, latencies.size, tolerance)._replace(segment_medians_ns=medians)
 
 
-def _classify_start(medians: list[float], bounds: list[tuple[int, int]], n: int) -> SteadyState:
+def steady_tolerance(medians: Sequence[float]) -> float:
+    """Relative spread of segment medians that counts as one level, from the scatter between neighbours.
+
+    Differences of neighbours do not grow with a drift (von Neumann 1941); the median of their absolute values is
+    0.6745 sqrt(2) standard deviations of a normal scatter and shrugs off single disturbed segments.
+    """
+    differences = np.abs(np.diff(np.asarray(medians, dtype=np.float64)))
+    scatter = float(np.median(differences)) / (0.6745 * math.sqrt(2)) / float(np.median(medians))
+    return min(STEADY_TOLERANCE_MAX, max(STEADY_TOLERANCE, STEADY_SCATTERS * scatter))
+
+
+def _without_single_segments(medians: list[float]) -> list[float]:
+    """Running median of three; the first stays as it is, so that a slow start shows, the last is that of the last three."""
+    inner = [float(np.median(medians[i - 1 : i + 2])) for i in range(1, len(medians) - 1)]
+    return [medians[0], *inner, float(np.median(medians[-3:]))]
+
+
+def _classify_start(medians: list[float], bounds: list[tuple[int, int]], n: int, tolerance: float) -> SteadyState:
     """The end is steady: decide what the part before it was."""
     level = float(np.median(medians[-TAIL_SEGMENTS:]))
-    different = [i for i, value in enumerate(medians) if abs(value / level - 1) > STEADY_TOLERANCE]
+    different = [i for i, value in enumerate(medians) if abs(value / level - 1) > tolerance]
     if not different:
         return SteadyState(SteadyOutcome.FLAT, 0, medians)
     # the segment right after the last different one may straddle the change, so it goes too
     first_steady = bounds[min(different[-1] + 2, len(bounds) - TAIL_SEGMENTS)][0]
     before = float(np.median(medians[: different[-1] + 1]))
-    if before < level / (1 + STEADY_TOLERANCE):
+    if before < level / (1 + tolerance):
         return SteadyState(SteadyOutcome.SLOWDOWN, 0, medians)
     if n - first_steady < n / 2:
         return SteadyState(SteadyOutcome.NO_STEADY_STATE, 0, medians)
@@ -349,15 +414,15 @@ def _segment_bounds(start_ns: NDArray[np.float64], latency_ns: NDArray[np.float6
     return []
 
 
-def _trend_direction(values: NDArray[np.float64]) -> int:
-    """+1, -1 or 0: a significant Mann-Kendall trend of the block medians that also moves them by > TREND_CHANGE."""
+def _trend_direction(values: NDArray[np.float64], tolerance: float) -> int:
+    """+1, -1 or 0: a significant Mann-Kendall trend of the block medians that also moves them by half the tolerance."""
     blocks = [float(np.median(block)) for block in np.array_split(values, min(TREND_BLOCKS, values.size))]
     z = mann_kendall_z(blocks)
     if abs(z) < NormalDist().inv_cdf(1 - TREND_SIGNIFICANCE / 2):
         return 0
     third = max(1, len(blocks) // 3)
     change = float(np.median(blocks[-third:])) / float(np.median(blocks[:third])) - 1
-    return int(math.copysign(1, z)) if abs(change) > TREND_CHANGE else 0
+    return int(math.copysign(1, z)) if abs(change) > TREND_CHANGE * tolerance else 0
 
 
 def mann_kendall_z(values: Series) -> float:

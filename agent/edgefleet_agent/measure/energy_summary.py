@@ -1,6 +1,6 @@
 """From takes to the energy summary of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -10,6 +10,7 @@ from edgefleet_agent.measure.energy import (
     Floats,
     IdleLine,
     PowerSeries,
+    Span,
     Take,
     count_distinct,
     energy_between,
@@ -229,4 +230,24 @@ def _sampling_detail(takes: Sequence[Take], series: Sequence[PowerSeries]) -> di
         "n_conversions": n_distinct,
         "longest_gap_s": max(finite) if finite else None,
         "lag_s": series[0].lag_s,
+        "supply_v": _supply_levels(takes, series),
     }
+
+
+def _supply_levels(takes: Sequence[Take], series: Sequence[PowerSeries]) -> Optional[dict[str, float]]:
+    """Return the mean voltage of the idle windows and the 1st percentile under load; None where it is not read."""
+    pairs = list(zip(takes, series))
+    idle_v = _voltages(one.voltage_v[one.inside(span)] for take, one in pairs for span in _idle_spans(take))
+    loaded_v = _voltages(one.voltage_v[one.inside(w.span)] for take, one in pairs for w in take.windows)
+    if not len(idle_v) or not len(loaded_v):
+        return None
+    return {"idle": float(idle_v.mean()), "loaded_p1": float(np.percentile(loaded_v, 1))}
+
+
+def _voltages(parts: Iterable[Floats]) -> Floats:
+    joined: Floats = np.concatenate([np.empty(0), *parts])
+    return np.asarray(joined[np.isfinite(joined)])
+
+
+def _idle_spans(take: Take) -> tuple[Span, Span]:
+    return take.idle_before, take.idle_after

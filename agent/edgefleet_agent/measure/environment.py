@@ -40,6 +40,10 @@ def read_conditions(roots: Roots = THIS_HOST) -> Conditions:
         throttled_bits=_throttled_bits(roots),
         cpu_steal_s=times.get("steal"),
         cpu_busy_s=times.get("busy"),
+        pressure_s=_pressure(roots),
+        under_voltage_alarm=_under_voltage_alarm(roots),
+        cooling=_cooling(roots),
+        power_mode=_power_mode(),
         monotonic_ns=time.monotonic_ns(),
     )
 
@@ -129,6 +133,52 @@ def _throttled_bits(roots: Roots) -> Optional[int]:
             return int(text, 16)
     program = shutil.which("vcgencmd")
     return _ask_vcgencmd(program) if program else None
+
+
+def _pressure(roots: Roots) -> dict[str, float]:
+    """Seconds in which some task waited for cpu, memory or io (Documentation/accounting/psi.rst; total is in us)."""
+    found: dict[str, float] = {}
+    for name in ("cpu", "memory", "io"):
+        some = (read_text(roots.proc / "pressure" / name) or "").partition("\n")[0]
+        total = some.rpartition("total=")[2]
+        if some.startswith("some") and total.isdigit():
+            found[name] = int(total) / 1e6
+    return found
+
+
+def _under_voltage_alarm(roots: Roots) -> Optional[bool]:
+    """The Raspberry Pi firmware's alarm (drivers/hwmon/raspberrypi-hwmon.c: name rpi_volt, in0_lcrit_alarm)."""
+    for chip in sorted((roots.sys / "class/hwmon").glob("hwmon*")):
+        if read_text(chip / "name") == "rpi_volt":
+            alarm = read_text(chip / "in0_lcrit_alarm")
+            return None if alarm is None else alarm == "1"
+    return None
+
+
+def _cooling(roots: Roots) -> dict[str, int]:
+    """State of every cooling device, such as a fan's step; 0 is off."""
+    found: dict[str, int] = {}
+    for device in sorted((roots.sys / "class/thermal").glob("cooling_device*")):
+        state = read_text(device / "cur_state")
+        if state is not None and state.isdigit():
+            kind = read_text(device / "type") or device.name
+            found[kind if kind not in found else "{} ({})".format(kind, device.name)] = int(state)
+    return found
+
+
+def _power_mode() -> Optional[str]:
+    """The power mode of a Jetson as ``nvpmodel -q`` names it."""
+    program = shutil.which("nvpmodel")
+    if program is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [program, "-q"], capture_output=True, text=True, timeout=VCGENCMD_TIMEOUT_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None  # present, but it needs permission or another board
+    lines = (line.rpartition(":")[2].strip() for line in answer.splitlines() if "Power Mode" in line)
+    return next(lines, None)
 
 
 def _ask_vcgencmd(program: str) -> Optional[int]:

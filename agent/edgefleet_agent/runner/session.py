@@ -1,8 +1,11 @@
 """One measurement from load to evaluation, in the order in which the phases must not disturb each other."""
 
+import gc
 import os
 import statistics
+import sys
 import time
+import traceback
 from array import array
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from edgefleet_agent.runner import memory
 from edgefleet_agent.runner.backend import LoadRequest, Model, import_backend
+from edgefleet_agent.runner.caches import cached_share, evict_from_page_cache
 from edgefleet_agent.runner.evaluation import count_non_finite, evaluate
 from edgefleet_agent.runner.inputs import (
     EvaluationSet,
@@ -18,8 +22,10 @@ from edgefleet_agent.runner.inputs import (
     random_batch,
     read_evaluation,
 )
+from edgefleet_agent.runner.paced import run_duty_cycle, run_open_loop, schedule_arrivals
 from edgefleet_agent.runner.protocol import Channel
 from edgefleet_agent.runner.timing import Series, Window, capacity_for, monotonic_ns, run_timed
+from edgefleet_agent.runner.watch import SegmentWatch, Usage, count_threads, read_usage
 
 PROGRESS_S = 2.0
 """Seconds between the evaluation's signs of life."""
@@ -28,6 +34,9 @@ WARMUP_CAPACITY = 4096
 """Room for the warm-up's samples; more would show in the memory figures."""
 
 NO_LIMIT_S = 1e6
+
+WARM_LOAD_LIMIT_MS = 10000.0
+"""A load longer than this is not repeated: an engine that takes minutes to build would take them twice."""
 
 
 class Loaded(NamedTuple):
@@ -43,26 +52,40 @@ def measure(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     """Run all phases; raw series are written as npy files into ``output_dir``, figures are returned."""
     settings = request["settings"]
     channel.enter("load")
-    loaded = _load(request)
+    loaded = load(request)
     first_ms, n_non_finite = _first_inference(loaded)
     loaded.figures.update(first_inference_ms=first_ms, n_non_finite_first=n_non_finite)
     warmup = _warm_up(loaded, settings, first_ms, channel)
-    series = _time(loaded, settings, warmup, channel)
-    _save(request["output_dir"], warmup=warmup, latency=series)
-    if request.get("evaluation"):
+    watch = SegmentWatch()
+    series = _time(loaded, settings, warmup, watch, channel)
+    _save(request["output_dir"], "warmup", _rows(warmup))
+    _save(request["output_dir"], "latency", _rows(series))
+    _save(request["output_dir"], "segments", watch.columns())
+    if request.get("evaluation") and request.get("evaluation_wanted", True):
         loaded.figures["evaluation"] = _evaluate(loaded, request, channel)
-    return loaded.figures
+    figures = loaded.figures
+    del loaded  # the model is released before its file is loaded again
+    figures["warm_load_ms"] = _load_again(request, figures["load_ms"]) if request.get("warm_load") else None
+    return figures
 
 
-def _load(request: "Dict[str, Any]") -> Loaded:
+def load(request: "Dict[str, Any]") -> Loaded:
+    """Load the artifact for the first time in this process and prepare its inputs."""
+    settings, artifact = request["settings"], request["artifact"]
+    started = monotonic_ns()
     open_model = import_backend(request["backend"])
+    import_ms = (monotonic_ns() - started) / 1e6
+    evict_from_page_cache(artifact)
+    caches = {"artifact_cached_share": cached_share(artifact), "library": "imported"}
     may_reset = memory.reset_peak()
     after_import = memory.resident_bytes()
     started = monotonic_ns()
-    model = open_model(LoadRequest(request["artifact"], request["settings"]["threads"], request.get("options", {})))
+    model = open_model(_load_request(request))
     load_ms = (monotonic_ns() - started) / 1e6
     figures = {
+        "import_ms": import_ms,
         "load_ms": load_ms,
+        "caches": caches,
         "memory": {
             "after_import_bytes": after_import,
             "after_load_bytes": memory.resident_bytes(),
@@ -73,9 +96,28 @@ def _load(request: "Dict[str, Any]") -> Loaded:
         "inputs": [list(value) for value in model.inputs],
         "outputs": [list(value) for value in model.outputs],
     }
-    batch = batch_size(model.inputs, request["settings"]["batch"])
+    batch = batch_size(model.inputs, settings["batch"])
     figures["batch"] = batch
     return Loaded(model, batch, _feeds(request, model, batch), figures)
+
+
+def _load_request(request: "Dict[str, Any]") -> LoadRequest:
+    return LoadRequest(request["artifact"], request["settings"]["threads"], request.get("options", {}))
+
+
+def _load_again(request: "Dict[str, Any]", cold_ms: float) -> "Optional[float]":
+    """Warm load in ms: same process, same file, caches warm; None where it is too slow to repeat or fails."""
+    if cold_ms > WARM_LOAD_LIMIT_MS:
+        return None
+    gc.collect()
+    open_model = import_backend(request["backend"])
+    started = monotonic_ns()
+    try:
+        open_model(_load_request(request))
+    except Exception:  # noqa: BLE001 - whatever it is, the figures measured before are worth keeping
+        sys.stderr.write(traceback.format_exc())
+        return None
+    return (monotonic_ns() - started) / 1e6
 
 
 def _feeds(request: "Dict[str, Any]", model: Model, batch: int) -> "List[Any]":
@@ -117,20 +159,53 @@ def _warm_up(loaded: Loaded, settings: "Dict[str, Any]", first_ms: float, channe
     return series
 
 
-def _time(loaded: Loaded, settings: "Dict[str, Any]", warmup: Series, channel: Channel) -> Series:
+def _time(loaded: Loaded, settings: "Dict[str, Any]", warmup: Series, watch: SegmentWatch, channel: Channel) -> Series:
     window = Window(settings["seconds"], settings["min_samples"], max(settings["max_seconds"], settings["seconds"]))
     typical_ns = (
         statistics.median(warmup.latency_ns) if warmup.latency_ns else loaded.figures["first_inference_ms"] * 1e6
     )
     fastest_ns = min(warmup.latency_ns) if warmup.latency_ns else int(typical_ns)
-    expected_s = max(window.seconds, 1.2 * window.min_samples * typical_ns / 1e9)
+    period_ns = max(typical_ns, 1e9 / settings["rate_per_s"]) if settings.get("rate_per_s") else typical_ns
+    expected_s = max(window.seconds, 1.2 * window.min_samples * period_ns / 1e9)
     silent_for_s = min(window.max_seconds, 1.5 * expected_s) + 2 * typical_ns / 1e9 + 1
     capacity = capacity_for(window, fastest_ns)
     channel.enter("measure", silent_for_s=silent_for_s)
-    series = run_timed(loaded.model.invoke, loaded.feeds, window, capacity)
-    loaded.figures["timed"] = {"n": len(series.latency_ns), "cpu_s": series.cpu_s, "span_s": series.span_s}
+    before = read_usage()
+    series = _run_mode(loaded, settings, window, capacity, watch)
+    after = read_usage()
+    loaded.figures["timed"] = {
+        "n": len(series.latency_ns),
+        "cpu_s": series.cpu_s,
+        "span_s": series.span_s,
+        "n_unserved": series.n_unserved,
+        "behind_s": series.behind_s,
+    }
+    loaded.figures["counters"] = _counters(before, after, watch)
     channel.enter("measured")
     return series
+
+
+def _run_mode(loaded: Loaded, settings: "Dict[str, Any]", window: Window, capacity: int, watch: SegmentWatch) -> Series:
+    mode, invoke, feeds = settings.get("mode", "back_to_back"), loaded.model.invoke, loaded.feeds
+    if mode == "open_loop":
+        offsets = schedule_arrivals(window, settings["rate_per_s"], settings["arrivals"], settings["seed"])
+        return run_open_loop(invoke, feeds, offsets, window.max_seconds, watch)
+    if mode == "duty_cycle":
+        return run_duty_cycle(invoke, feeds, window, settings["rate_per_s"], watch)
+    return run_timed(invoke, feeds, window, capacity, watch)
+
+
+def _counters(before: Usage, after: Usage, watch: SegmentWatch) -> "Dict[str, Any]":
+    cores = watch.columns()[4]
+    waits = (before.core_wait_ns, after.core_wait_ns)
+    return {
+        "major_faults": after.major_faults - before.major_faults,
+        "involuntary_switches": after.involuntary_switches - before.involuntary_switches,
+        "voluntary_switches": after.voluntary_switches - before.voluntary_switches,
+        "core_wait_s": None if waits[0] is None or waits[1] is None else (waits[1] - waits[0]) / 1e9,
+        "migrations": sum(a != b for a, b in zip(cores, cores[1:])),
+        "n_threads": count_threads(),
+    }
 
 
 def _evaluate(loaded: Loaded, request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
@@ -158,7 +233,10 @@ def _count_correct(classes: "np.ndarray[Any, Any]", labels: "Optional[np.ndarray
     return int((classes == labels).sum())
 
 
-def _save(output_dir: str, **series: Series) -> None:
-    for name, values in series.items():
-        columns = np.array([values.start_ns, values.latency_ns], dtype=np.int64)
-        np.save(os.path.join(output_dir, name + ".npy"), columns, allow_pickle=False)
+def _rows(series: Series) -> "List[Any]":
+    extra = [] if series.service_ns is None else [series.service_ns]
+    return [series.start_ns, series.latency_ns] + extra
+
+
+def _save(output_dir: str, name: str, rows: "List[Any]") -> None:
+    np.save(os.path.join(output_dir, name + ".npy"), np.array(rows, dtype=np.int64), allow_pickle=False)

@@ -4,7 +4,9 @@ import gc
 import time
 from array import array
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, NamedTuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional
+
+from edgefleet_agent.runner.watch import SegmentWatch
 
 MAX_SAMPLES = 10000000
 """A timed part ends here at the latest (16 bytes per sample)."""
@@ -30,11 +32,18 @@ class Window(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Start (CLOCK_MONOTONIC) and length of every inference in ns, and the CPU time of this process over all of them."""
+    """Start (CLOCK_MONOTONIC) and length of every inference in ns, and the CPU time of this process over all of them.
+
+    Open loop: ``start_ns`` is the intended start, ``latency_ns`` runs from it, ``service_ns`` is the inference alone and
+    ``n_unserved`` counts arrivals that were never begun. ``behind_s``: how late the last one began.
+    """
 
     start_ns: "array[int]"
     latency_ns: "array[int]"
     cpu_s: float
+    service_ns: "Optional[array[int]]" = None
+    n_unserved: int = 0
+    behind_s: float = 0.0
 
     @property
     def span_s(self) -> float:
@@ -64,10 +73,20 @@ def capacity_for(window: Window, fastest_ns: int) -> int:
     return min(MAX_SAMPLES, max(expected, window.min_samples))
 
 
-def run_timed(invoke: "Callable[[Any], Any]", feeds: "List[Any]", window: Window, capacity: int) -> Series:
+NEVER_NS = 1 << 62
+
+
+def run_timed(
+    invoke: "Callable[[Any], Any]",
+    feeds: "List[Any]",
+    window: Window,
+    capacity: int,
+    watch: "Optional[SegmentWatch]" = None,
+) -> Series:
     """Call ``invoke`` on the feeds in turn until the window ends.
 
-    ``capacity`` samples have room from the start; should they not suffice, room is made between two inferences.
+    ``capacity`` samples have room from the start; should they not suffice, room is made between two inferences. The
+    watch is called between two inferences as well.
     """
     room = bytes(8 * capacity)
     start_ns, latency_ns = array("q", room), array("q", room)
@@ -76,6 +95,7 @@ def run_timed(invoke: "Callable[[Any], Any]", feeds: "List[Any]", window: Window
         cpu_before = time.process_time()
         began = clock()
         enough, limit = began + int(window.seconds * 1e9), began + int(window.max_seconds * 1e9)
+        mark = NEVER_NS if watch is None else watch.begin(began)
         while count < MAX_SAMPLES:
             if count == len(start_ns):
                 start_ns.frombytes(room)
@@ -89,5 +109,9 @@ def run_timed(invoke: "Callable[[Any], Any]", feeds: "List[Any]", window: Window
             count += 1
             if after >= enough and (count >= min_samples or after >= limit):
                 break
+            if after >= mark and watch is not None:
+                mark = watch.look(count, after)
         cpu_s = time.process_time() - cpu_before
+    if watch is not None:
+        watch.close(count, clock())
     return Series(start_ns[:count], latency_ns[:count], cpu_s)
