@@ -1,6 +1,6 @@
 """The states of a job and its variants, and its log. A stopped job or an ended variant is never moved again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,11 @@ class Journal:
             set_state(session, work, state, f"{work.name}: {state}")
             return work
 
+    def look_up(self, variant_id: str) -> VariantWork:
+        """What is known of the variant now; nothing is moved."""
+        with self._database.reading() as session:
+            return repository.load_variant_work(session, variant_id)
+
     def fail_variant(self, work: VariantWork, state: str, error: JsonObject) -> None:
         """End one variant; the others go on."""
         with self._database.writing() as session:
@@ -105,11 +110,11 @@ class Journal:
             record_event(session, work.job_id, "variant_failed", message, variant_id=work.variant_id, error=error)
             _touch(session, repository.locked_job(session, work.job_id), message)
 
-    def reuse_compression(self, work: VariantWork, key_sha256: str) -> bool:
-        """Take a cached candidate; False when there is none."""
+    def reuse_compression(self, work: VariantWork, key_sha256: str, is_stored: Callable[[str], bool]) -> bool:
+        """Take a cached candidate; False when there is none, or its file is gone."""
         with self._database.writing() as session:
             row = repository.find_compression(session, key_sha256)
-            if row is None:
+            if row is None or not is_stored(row.candidate_sha256):
                 return False
             variant = repository.find_variant(session, work.variant_id)
             variant.compression_key, variant.compression_cached = key_sha256, True
@@ -140,10 +145,11 @@ class Journal:
             assert row is not None
             return row.candidate_sha256, str(row.result["candidate"])
 
-    def reuse_artifact(self, work: VariantWork, key_sha256: str) -> bool:
-        """Take a cached artifact; False when there is none."""
+    def reuse_artifact(self, work: VariantWork, key_sha256: str, is_stored: Callable[[str], bool]) -> bool:
+        """Take a cached artifact; False when there is none, or its file is gone."""
         with self._database.writing() as session:
-            if repository.find_artifact(session, key_sha256) is None:
+            row = repository.find_artifact(session, key_sha256)
+            if row is None or not is_stored(row.sha256):
                 return False
             repository.find_variant(session, work.variant_id).artifact_key = key_sha256
             return True

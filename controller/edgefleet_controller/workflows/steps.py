@@ -14,10 +14,10 @@ from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Artifact, Compression
-from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.workflows import repository
 from edgefleet_controller.workflows.compute import HostCompute, named_link, result_file
+from edgefleet_controller.workflows.failures import as_step_failure, stored_file
 from edgefleet_controller.workflows.journal import Journal, set_state
 from edgefleet_controller.workflows.repository import VariantWork
 from edgefleet_deploy.targets import get_target
@@ -51,8 +51,8 @@ class HostSteps:
         if not started.is_prepared:
             try:
                 await self._prepare_data(job_id, started.model_sha256, started.model_format, started.data)
-            except StepFailed as err:
-                await asyncio.to_thread(self._journal.fail_job, job_id, err.as_json())
+            except Exception as err:  # noqa: BLE001  # the rim of the step: every end is recorded with the job
+                await asyncio.to_thread(self._journal.fail_job, job_id, as_step_failure(err).as_json())
                 return []
         return list(started.variant_ids)
 
@@ -61,7 +61,7 @@ class HostSteps:
             request = {
                 "task": "prepare_data",
                 "data": self._data_spec(folder, data),
-                "model": str(named_link(folder, f"model.{model_format}", self._blobs.path(model_sha256))),
+                "model": str(named_link(folder, f"model.{model_format}", stored_file(self._blobs, model_sha256))),
                 "output_dir": str(folder / "out"),
             }
             result = await self._compute.run(
@@ -86,8 +86,8 @@ class HostSteps:
             return False
         try:
             await work(variant)
-        except StepFailed as err:
-            await asyncio.to_thread(self._journal.fail_variant, variant, state, err.as_json())
+        except Exception as err:  # noqa: BLE001  # the rim of the step: every end is recorded with the variant
+            await asyncio.to_thread(self._journal.fail_variant, variant, state, as_step_failure(err).as_json())
             return False
         return True
 
@@ -103,10 +103,10 @@ class HostSteps:
             "tools": {name: version(name) for name in COMPRESSION_TOOLS},
         }
         key_sha256 = canonical_sha256(key)
-        if not variant.no_cache and await asyncio.to_thread(self._journal.reuse_compression, variant, key_sha256):
+        if not variant.no_cache and await asyncio.to_thread(self._reuse_compression, variant, key_sha256):
             return
         async with self._compute.scratch(f"compress-{variant.variant_id}") as folder:
-            model = named_link(folder, f"model.{variant.model_format}", self._blobs.path(variant.model_sha256))
+            model = named_link(folder, f"model.{variant.model_format}", stored_file(self._blobs, variant.model_sha256))
             request = {
                 "task": "compress",
                 "model": str(model),
@@ -142,16 +142,16 @@ class HostSteps:
             "tools": {name: version(name) for name in COMPILE_TOOLS},
         }
         key_sha256 = canonical_sha256(key)
-        if not variant.no_cache and await asyncio.to_thread(self._journal.reuse_artifact, variant, key_sha256):
+        if not variant.no_cache and await asyncio.to_thread(self._reuse_artifact, variant, key_sha256):
             return
         async with self._compute.scratch(f"compile-{variant.variant_id}") as folder:
             evaluation = variant.evaluation_sha256
             request = {
                 "task": "compile",
-                "candidate": str(named_link(folder, candidate_name, self._blobs.path(candidate_sha256))),
+                "candidate": str(named_link(folder, candidate_name, stored_file(self._blobs, candidate_sha256))),
                 "target": {"name": variant.target},
                 "data": self._data_spec(folder, variant.data),
-                "evaluation": str(named_link(folder, "evaluation.npz", self._blobs.path(evaluation)))
+                "evaluation": str(named_link(folder, "evaluation.npz", stored_file(self._blobs, evaluation)))
                 if evaluation
                 else None,
                 "recipe_sha256": variant.recipe_sha256,
@@ -174,9 +174,20 @@ class HostSteps:
         )
         await asyncio.to_thread(self._journal.store_artifact, variant, row, blob)
 
+    def _reuse_compression(self, variant: VariantWork, key_sha256: str) -> bool:
+        return self._journal.reuse_compression(variant, key_sha256, self._blobs.exists)
+
+    def _reuse_artifact(self, variant: VariantWork, key_sha256: str) -> bool:
+        return self._journal.reuse_artifact(variant, key_sha256, self._blobs.exists)
+
     async def dispatch(self, variant_id: str) -> bool:
-        """Queue one run for each device of the job; a repeat finds them queued."""
-        return await asyncio.to_thread(self._dispatch, variant_id)
+        """Queue one run for each device of the job; a repeat finds them queued. False when the variant failed."""
+        try:
+            return await asyncio.to_thread(self._dispatch, variant_id)
+        except Exception as err:  # noqa: BLE001  # the rim of the step: every end is recorded with the variant
+            variant = await asyncio.to_thread(self._journal.look_up, variant_id)
+            await asyncio.to_thread(self._journal.fail_variant, variant, "dispatching", as_step_failure(err).as_json())
+            return False
 
     def _dispatch(self, variant_id: str) -> bool:
         with self._database.writing() as session:
@@ -225,7 +236,7 @@ class HostSteps:
             return data
         link = folder / "data.npz"
         if not link.is_symlink():
-            named_link(folder, "data.npz", self._blobs.path(str(data["sha256"])))
+            named_link(folder, "data.npz", stored_file(self._blobs, str(data["sha256"])))
         return {"kind": "npz", "path": str(link)}
 
 
