@@ -45,12 +45,12 @@ standard deviations in 1 of 80 cases. Barrett et al. (OOPSLA 2017) likewise scal
 TREND_SIGNIFICANCE = 0.01
 """Two-sided level of the Mann-Kendall test."""
 
-TREND_BLOCKS = 12
-"""Medians the trend test looks at; on single samples autocorrelation would make it reject far too often."""
+TREND_PART = 0.5
+"""Share of the segments, from the end, in which a trend is looked for. The test sees segment medians: on single samples or
+shorter blocks autocorrelation would make it reject far too often."""
 
 TREND_CHANGE = 0.5
-"""Least change over the tested part, as a share of the tolerance, that makes a significant trend matter: 1 % on a quiet
-host."""
+"""Least change over that part, as a share of the tolerance, that makes a significant trend matter: 1 % on a quiet host."""
 
 
 class SamplesInsufficient(ValueError):
@@ -356,8 +356,8 @@ def find_steady_state(start_ns: Series, latency_ns: Series) -> SteadyState:
     if len(medians) < TAIL_SEGMENTS:
         return SteadyState(SteadyOutcome.NO_STEADY_STATE, 0, medians)
     tolerance, levels = steady_tolerance(medians), _without_single_segments(medians)
-    tail, tail_start = levels[-TAIL_SEGMENTS:], bounds[-TAIL_SEGMENTS][0]
-    trend = _trend_direction(latencies[tail_start:], tolerance)
+    tail = levels[-TAIL_SEGMENTS:]
+    trend = _trend_direction(medians[-max(TAIL_SEGMENTS, int(TREND_PART * len(medians))) :], tolerance)
     if max(tail) > min(tail) * (1 + tolerance) or trend:
         rising = trend > 0 or medians[-TAIL_SEGMENTS:] == sorted(medians[-TAIL_SEGMENTS:])
         outcome = SteadyOutcome.SLOWDOWN if rising and tail[-1] > medians[0] else SteadyOutcome.NO_STEADY_STATE
@@ -414,14 +414,13 @@ def _segment_bounds(start_ns: NDArray[np.float64], latency_ns: NDArray[np.float6
     return []
 
 
-def _trend_direction(values: NDArray[np.float64], tolerance: float) -> int:
-    """+1, -1 or 0: a significant Mann-Kendall trend of the block medians that also moves them by half the tolerance."""
-    blocks = [float(np.median(block)) for block in np.array_split(values, min(TREND_BLOCKS, values.size))]
-    z = mann_kendall_z(blocks)
+def _trend_direction(medians: Sequence[float], tolerance: float) -> int:
+    """+1, -1 or 0: a significant Mann-Kendall trend of segment medians that also moves them by half the tolerance."""
+    z = mann_kendall_z(medians)
     if abs(z) < NormalDist().inv_cdf(1 - TREND_SIGNIFICANCE / 2):
         return 0
-    third = max(1, len(blocks) // 3)
-    change = float(np.median(blocks[-third:])) / float(np.median(blocks[:third])) - 1
+    third = max(1, len(medians) // 3)
+    change = float(np.median(medians[-third:])) / float(np.median(medians[:third])) - 1
     return int(math.copysign(1, z)) if abs(change) > TREND_CHANGE * tolerance else 0
 
 

@@ -77,6 +77,19 @@ class TestConditions:
         assert conditions.available_memory_bytes == 1024 * 1024
         assert conditions.load_average_1m == 0.52
 
+    def test_pressure_fan_and_under_voltage_alarm(self, roots: Roots) -> None:
+        for name, total in (("cpu", 12_345_678), ("memory", 0)):
+            text = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=9\n"
+            write(roots.proc / "pressure" / name, text.format(total))
+        write(roots.sys / "class/hwmon/hwmon2/name", "rpi_volt\n")
+        write(roots.sys / "class/hwmon/hwmon2/in0_lcrit_alarm", "1\n")
+        write(roots.sys / "class/thermal/cooling_device0/type", "pwm-fan\n")
+        write(roots.sys / "class/thermal/cooling_device0/cur_state", "2\n")
+        conditions = read_conditions(roots)
+        assert conditions.pressure_s == {"cpu": 12.345678, "memory": 0.0}
+        assert conditions.under_voltage_alarm is True
+        assert conditions.cooling == {"pwm-fan": 2}
+
     def test_zones_of_one_type_are_all_kept(self, roots: Roots) -> None:
         for number, value in enumerate(("40000", "41000")):
             write(roots.sys / "class/thermal/thermal_zone{}/temp".format(number), value)

@@ -17,11 +17,13 @@ from edgefleet_agent.statistics import (
     find_steady_state,
     hierarchical_ratio,
     interval_ranks,
+    launch_interval,
     mann_kendall_z,
     minimum_count,
     paired_ratio,
     percentile,
     percentile_interval,
+    steady_tolerance,
     summarize_latency,
     wilson_interval,
 )
@@ -149,6 +151,31 @@ class TestBootstrap:
         assert estimate.value == 1.0
         assert estimate.high - estimate.low > 0.05
 
+    def test_launch_interval_of_equal_launches_is_that_of_the_samples(self) -> None:
+        """Mean of 3 x 400 samples of N(10, 1): s / sqrt(n) = 0.0289, so the 95 % interval is 0.113 wide."""
+        rng = np.random.default_rng(4)
+        estimate = launch_interval([rng.normal(10, 1, 400) for _ in range(3)], "mean")
+        assert estimate.low < 10 < estimate.high
+        assert 0.08 < estimate.high - estimate.low < 0.25
+
+    @pytest.mark.parametrize("figure", ["p50", "mean"])
+    def test_launch_interval_spans_launches_that_disagree(self, figure: str) -> None:
+        rng = np.random.default_rng(4)
+        estimate = launch_interval([rng.normal(level, 0.01, 500) for level in (9.0, 10.0, 11.0)], figure)
+        assert estimate.value == pytest.approx(10.0, abs=0.01)
+        assert estimate.low < 9.5
+        assert estimate.high > 10.5
+
+    def test_resampled_median_has_the_known_spread(self) -> None:
+        """The median of n normal samples has standard deviation sqrt(pi / 2n): 0.0396 for n = 1001."""
+        rng = np.random.default_rng(4)
+        estimate = launch_interval([rng.normal(0, 1, 1001)], "p50")
+        assert (estimate.high - estimate.low) / 3.92 == pytest.approx(math.sqrt(math.pi / 2002), rel=0.25)
+
+    def test_launches_without_samples_are_refused(self) -> None:
+        with pytest.raises(SamplesInsufficient):
+            launch_interval([[1.0], []], "p50")
+
     def test_unequal_pairs_and_empty_launches_are_refused(self) -> None:
         with pytest.raises(SamplesInsufficient):
             paired_ratio([1.0], [1.0, 2.0])
@@ -196,6 +223,31 @@ class TestSteadyState:
         steady = find_steady_state(np.arange(40) * 0.4e9, rng.normal(0.4e9, 1e6, 40))
         assert steady.outcome is SteadyOutcome.FLAT
         assert 3 <= len(steady.segment_medians_ns) <= 8
+
+    @pytest.mark.parametrize("disturbed", [3, 7, 10, 11])
+    def test_single_disturbed_segment_is_passed_over(self, disturbed: int) -> None:
+        levels = [1e6] * 12
+        levels[disturbed] = 1.15e6
+        assert find_steady_state(*series(levels, per_level=50)).outcome is SteadyOutcome.FLAT
+
+    def test_two_disturbed_segments_at_the_end_are_not(self) -> None:
+        assert find_steady_state(*series([1e6] * 10 + [1.15e6] * 2, per_level=50)).outcome is SteadyOutcome.SLOWDOWN
+
+    def test_jitter_of_a_virtual_host_is_one_level(self) -> None:
+        """1 % from segment to segment: of 100 such series at most a few look unsteady."""
+        unsteady = 0
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            levels = 1e6 * rng.normal(1, 0.01, 12)
+            outcome = find_steady_state(*series(list(levels), per_level=50)).outcome
+            unsteady += outcome not in (SteadyOutcome.FLAT, SteadyOutcome.WARMUP)
+        assert unsteady <= 5
+
+    def test_tolerance_follows_the_scatter_between_its_bounds(self) -> None:
+        assert steady_tolerance([1.0, 1.001, 1.0, 1.001]) == 0.02
+        assert steady_tolerance([1.0, 1.2, 1.0, 1.2]) == 0.05
+        # |differences| 0.9 %: 0.009 / (0.6745 sqrt 2) = 0.00944 standard deviations, times four
+        assert steady_tolerance([1.0, 1.009, 1.0, 1.009, 1.0]) == pytest.approx(0.0377, abs=1e-4)
 
     def test_mann_kendall_of_a_rising_series_of_ten(self) -> None:
         """S = 45, var S = 10 * 9 * 25 / 18 = 125: z = 44 / sqrt(125)."""

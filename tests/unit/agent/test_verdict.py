@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from edgefleet_agent.measure.verdict import Evidence, reach_verdict
+from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdict
 from edgefleet_agent.statistics import SteadyOutcome
 from edgefleet_agent.wire.reasons import Reason, VerdictStatus
 from edgefleet_agent.wire.report import Conditions
@@ -83,3 +83,50 @@ def test_non_finite_outputs_are_invalid() -> None:
 def test_unknown_conditions_are_no_accusation() -> None:
     unknown = {"cpu_busy_s": None, "cpu_steal_s": None}
     assert verdict(before=unknown, after=unknown) == (VerdictStatus.VALID, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"core_wait_s": 0.31}, Reason.CPU_CONTENTION),
+        ({"n_inferences": 1000, "major_faults": 11}, Reason.PAGING),
+        ({"threads": 4, "n_cores": 2}, Reason.OVERSUBSCRIBED),
+        ({"rate_sustained": False}, Reason.RATE_NOT_SUSTAINED),
+        ({"cooled_down": False}, Reason.NOT_COOLED_DOWN),
+        ({"supply": SupplyLevels(idle_v=5.1, loaded_v=4.8)}, Reason.VOLTAGE_SAG),
+        ({"before": {"pressure_s": {"cpu": 1.0}}, "after": {"pressure_s": {"cpu": 3.6}}}, Reason.CPU_PRESSURE),
+        ({"before": {"pressure_s": {"memory": 0.0}}, "after": {"pressure_s": {"memory": 0.2}}}, Reason.MEMORY_PRESSURE),
+        ({"before": {"governors": ["ondemand"]}, "after": {"governors": ["powersave"]}}, Reason.GOVERNOR_CHANGED),
+    ],
+)
+def test_trouble_beside_the_inference_is_suspect(changes: "dict[str, Any]", reason: Reason) -> None:
+    assert verdict(**changes) == (VerdictStatus.SUSPECT, [reason])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"core_wait_s": 0.29},
+        {"core_wait_s": 0.55, "threads": 2, "n_cores": 2},
+        {"n_inferences": 1000, "major_faults": 10},
+        {"supply": SupplyLevels(idle_v=5.1, loaded_v=4.9)},
+        {"before": {"pressure_s": {"cpu": 1.0}}, "after": {"pressure_s": {"cpu": 3.4}}},
+        {"before": {"pressure_s": {"memory": 0.0}}, "after": {"pressure_s": {"memory": 0.05}}},
+    ],
+)
+def test_what_a_quiet_virtual_host_shows_is_valid(changes: "dict[str, Any]") -> None:
+    assert verdict(**changes) == (VerdictStatus.VALID, [])
+
+
+def test_under_voltage_alarm_is_invalid() -> None:
+    assert verdict(after={"under_voltage_alarm": True}) == (VerdictStatus.INVALID, [Reason.UNDER_VOLTAGE])
+    assert verdict(after={"under_voltage_alarm": False}) == (VerdictStatus.VALID, [])
+
+
+def test_reasons_of_all_launches_are_gathered_once() -> None:
+    conditions = Conditions(monotonic_ns=0)
+    launches = [
+        Evidence(SteadyOutcome.SLOWDOWN, 0, conditions, conditions, 0.0),
+        Evidence(SteadyOutcome.SLOWDOWN, 0, conditions, conditions, 0.0, cooled_down=False),
+    ]
+    assert reach_verdict(*launches).reasons == [Reason.SLOWDOWN, Reason.NOT_COOLED_DOWN]
