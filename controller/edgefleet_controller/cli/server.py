@@ -2,12 +2,14 @@
 
 import logging
 import socket
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
-from edgefleet_controller.cli.output import fail
+from edgefleet_controller.cli.output import EXIT_USAGE, fail
 from edgefleet_controller.settings import Settings
 
 DataDir = Annotated[Path | None, typer.Option(help="Database, blobs and token; default: $EDGEFLEET_HOME.")]
@@ -66,6 +68,7 @@ def demo(
     """Show the whole path on this machine: train a small network, compress it six ways, measure, compare."""
     from edgefleet_controller.demo import DemoError, run_demo
 
+    _usable_folder(data_dir)
     try:
         run_demo(data_dir.resolve(), json_file=json_file, keep=keep)
     except DemoError as err:
@@ -74,7 +77,26 @@ def demo(
 
 def _settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
     given: dict[str, Any] = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
-    return Settings(**{key: value for key, value in given.items() if value is not None})
+    try:
+        settings = Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        fail("settings_invalid", f"{name} (or EDGEFLEET_{name.upper()}): {first['msg']}", status=EXIT_USAGE)
+    _usable_folder(settings.data_dir)
+    return settings
+
+
+def _usable_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        fail(
+            "data_dir_unusable",
+            f"cannot write in {folder} ({err.strerror}); name another folder with --data-dir or $EDGEFLEET_HOME",
+        )
 
 
 def _log_to_stderr() -> None:

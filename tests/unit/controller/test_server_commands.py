@@ -1,0 +1,26 @@
+"""``serve``, ``worker`` and ``demo`` say what is wrong with their surroundings; none ends in a traceback."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgefleet_controller.cli.app import app
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "demo"])
+@pytest.mark.parametrize("place", ["taken", "taken/below", "/proc/edgefleet"])
+def test_a_data_directory_that_cannot_be_written_is_refused_with_a_code(
+    tmp_path: Path, command: str, place: str
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    outcome = CliRunner().invoke(app, [command, "--data-dir", str(tmp_path / place)])
+    assert outcome.exit_code == 1
+    assert "data_dir_unusable" in outcome.stderr
+
+
+def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFLEET_PORT", "eighty")
+    outcome = CliRunner().invoke(app, ["serve", "--data-dir", str(tmp_path)])
+    assert outcome.exit_code == 2
+    assert "settings_invalid: port (or EDGEFLEET_PORT)" in outcome.stderr
