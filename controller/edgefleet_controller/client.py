@@ -83,9 +83,12 @@ class Client:
 
     # devices
 
-    def add_device(self, name: str, board: str, labels: Mapping[str, str] | None = None) -> JsonObject:
-        """Register a board; the answer holds its one-time join token."""
-        return self._send("POST", "/v1/devices", {"name": name, "board": board, "labels": dict(labels or {})})
+    def add_device(
+        self, name: str, board: str, labels: Mapping[str, str] | None = None, *, kind: str = "physical"
+    ) -> JsonObject:
+        """Register a board, or what stands in for one; the answer holds its one-time join token."""
+        body = {"name": name, "board": board, "labels": dict(labels or {}), "kind": kind}
+        return self._send("POST", "/v1/devices", body)
 
     def devices(self) -> list[JsonObject]:
         """All devices, newest last."""
@@ -208,9 +211,11 @@ class Client:
         """One row for each variant and device."""
         return list(self._pages("/v1/results", {"job": job_id}))
 
-    def front(self, job_id: str, x: str = "latency_p50_ms", y: str = "accuracy") -> JsonObject:
-        """The non-dominated rows of a job in two figures."""
-        return self._read("/v1/front", {"job": job_id, "x": x, "y": y})
+    def front(
+        self, job_id: str, x: str = "latency_p50_ms", y: str = "accuracy", *, provenance: str = "measured"
+    ) -> JsonObject:
+        """The non-dominated rows of a job in two figures, of one provenance."""
+        return self._read("/v1/front", {"job": job_id, "x": x, "y": y, "provenance": provenance})
 
     def download_artifact(self, sha256: str, path: Path) -> Path:
         """Store the artifact at ``path``; a partial or damaged download is refused and leaves nothing."""

@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_bench(commands)
     _add_doctor(commands)
+    _add_simulate(commands)
     return parser
 
 
@@ -79,6 +80,37 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.set_defaults(command=_doctor)
 
 
+def _add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "simulate", help="stand in for boards you do not have; all figures are labelled simulated"
+    )
+    parser.add_argument(
+        "--board",
+        required=True,
+        metavar="KIND",
+        help="raspberry-pi-4, raspberry-pi-5, jetson-nano, coral-usb or coral-dev-board",
+    )
+    parser.add_argument("--count", type=int, default=1, help="number of boards (default 1)")
+    parser.add_argument("--controller", metavar="URL", help="base address, such as http://controller:8000")
+    parser.add_argument(
+        "--join-token",
+        dest="join_tokens",
+        action="append",
+        metavar="TOKEN",
+        help="one-time token, one for each board at its first start; - reads them from standard input, one a line",
+    )
+    parser.add_argument("--name", help="names of the boards: NAME-1, NAME-2, ... (default: sim-KIND)")
+    parser.add_argument("--state-dir", type=Path, help="folder for the boards' identities, caches and spools")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scatter and sensor errors (default 0)")
+    parser.add_argument("--without-fan", action="store_true", help="boards without cooling, which throttle")
+    parser.add_argument("--without-accuracy", action="store_true", help="do not compute accuracy on this host")
+    parser.add_argument("--once", action="store_true", help="each board ends after one run")
+    parser.add_argument(
+        "--table", type=Path, metavar="JSON", help="no controller: simulate this manifest or operator table"
+    )
+    parser.set_defaults(command=_simulate)
+
+
 def _add_sensor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sensor",
@@ -105,3 +137,9 @@ def _doctor(options: argparse.Namespace) -> int:
     from edgefleet_agent.cli.doctor import doctor
 
     return doctor(options)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.simulate import simulate
+
+    return simulate(options)

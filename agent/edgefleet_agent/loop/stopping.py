@@ -17,6 +17,11 @@ class StopSwitch:
         """Was a stop requested?"""
         return self._event.is_set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Does the agent only wait for work now?"""
+        return self._idle
+
     def request(self) -> None:
         """Request a stop; called from a signal handler it leaves an idle wait by raising DrainRequested."""
         self._event.set()

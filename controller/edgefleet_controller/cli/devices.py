@@ -21,6 +21,7 @@ def add(
     board: Annotated[
         str, typer.Option(help="Board kind, such as raspberry-pi-4, jetson-nano or linux-host.")
     ] = "linux-host",
+    kind: Annotated[str, typer.Option(help="physical, or simulated for edgefleet-agent simulate.")] = "physical",
     label: Annotated[list[str] | None, typer.Option(help="key=value; may be given several times.")] = None,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
@@ -28,13 +29,14 @@ def add(
 ) -> None:
     """Register a board and print the line that enrols it."""
     with reported_errors(), open_client(url, data_dir) as client:
-        device = client.add_device(name, board, _labels(label or []))
+        device = client.add_device(name, board, _labels(label or []), kind=kind)
         if json_output:
             print_json(device)
             return
         console.print(f"Registered {device['name']} ({device['id']}). Run this on the board within the hour:")
+        command = f"simulate --board {board}" if kind == "simulated" else "run"
         console.print(
-            f"  edgefleet-agent run --controller {client.url} --join-token {device['join_token']}", markup=False
+            f"  edgefleet-agent {command} --controller {client.url} --join-token {device['join_token']}", markup=False
         )
 
 
@@ -50,9 +52,17 @@ def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonO
         console.print("No device yet. Register the first one with: edgefleet device add NAME --board linux-host")
         return
     print_table(
-        ("name", "board", "state", "online", "last seen", "id"),
+        ("name", "board", "kind", "state", "online", "last seen", "id"),
         [
-            (d["name"], d["board"], d["state"], "yes" if d.get("online") else "no", d.get("last_seen_at"), d["id"])
+            (
+                d["name"],
+                d["board"],
+                d["kind"],
+                d["state"],
+                "yes" if d.get("online") else "no",
+                d.get("last_seen_at"),
+                d["id"],
+            )
             for d in devices
         ],
     )
@@ -89,16 +99,18 @@ def revoke(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = 
 @token_app.command("create")
 def create(
     device: Annotated[str | None, typer.Option(help="Bind the token to this registered device.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Number of tokens, one a line.")] = 1,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Mint a one-time join token."""
+    """Mint one-time join tokens."""
     with reported_errors(), open_client(url, data_dir) as client:
-        token = client.create_join_token(device)
+        tokens = [client.create_join_token(device) for _ in range(count)]
     if json_output:
-        print_json(token)
-    else:
+        print_json(tokens[0] if count == 1 else tokens)
+        return
+    for token in tokens:
         console.print(token["join_token"], markup=False)
 
 

@@ -116,17 +116,22 @@ def front(
         str, typer.Option(help="Figure to minimise, such as latency_p50_ms or size_bytes.")
     ] = "latency_p50_ms",
     y: Annotated[str, typer.Option(help="The other figure; accuracy is maximised.")] = "accuracy",
+    provenance: Annotated[
+        str, typer.Option(help="measured, or figures of simulated, replayed, emulated or imported devices only.")
+    ] = "measured",
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Print the variants that no other variant beats in both figures."""
     with reported_errors(), open_client(url, data_dir) as client:
-        answer = client.front(job, x, y)
+        answer = client.front(job, x, y, provenance=provenance)
     if json_output:
         print_json(answer)
     else:
-        print_table(("variant", x, y), [(p["name"], p["x"], p["y"]) for p in answer["points"] if p["on_front"]])
+        title = None if provenance == "measured" else f"{provenance}, not measured"
+        rows = [(p["name"], p["device_name"], p["x"], p["y"]) for p in answer["points"] if p["on_front"]]
+        print_table(("variant", "device", x, y), rows, title=title)
 
 
 def _follow(client: Client, job_id: str, *, json_output: bool) -> None:

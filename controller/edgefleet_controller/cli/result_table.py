@@ -40,7 +40,7 @@ def _cells(row: JsonObject) -> tuple[object, ...]:
     energy = row["energy"]
     return (
         row["name"],
-        row.get("device_name") or row.get("device"),
+        _device(row),
         row["target"],
         _bytes(row["size_bytes"]),
         _times(row["size_ratio"]),
@@ -55,6 +55,13 @@ def _cells(row: JsonObject) -> tuple[object, ...]:
         row["verdict"]["status"],
         "yes" if row["on_front"] else "",
     )
+
+
+def _device(row: JsonObject) -> str | None:
+    """The device's name, marked where its figures were not measured."""
+    name = row.get("device_name") or row.get("device")
+    provenance = row.get("provenance")
+    return name if name is None or provenance in (None, "measured") else f"{name} ({provenance})"
 
 
 def _bytes(value: float | None) -> str | None:
