@@ -102,6 +102,11 @@ def check_fits(data: DataSet, *, shape: tuple[int, ...], n_classes: int | None) 
             code="data_shape_mismatch",
             detail={"expected": list(shape), "found": list(found)},
         )
+    check_labels(data, n_classes)
+
+
+def check_labels(data: DataSet, n_classes: int | None) -> None:
+    """Raise DataInvalid unless all labels lie below ``n_classes``; None, or no labels, is never wrong."""
     if n_classes is not None and data.n_classes is not None and data.n_classes > n_classes:
         raise DataInvalid(
             f"Data set {data.name!r} has labels up to {data.n_classes - 1}, the model has {n_classes} classes "

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgefleet_compression.data.dataset import Array, DataSet, Split, check_fits
+from edgefleet_compression.data.dataset import Array, DataSet, Split, check_labels
 from edgefleet_compression.data.registry import load_data
 from edgefleet_compression.errors import DataInvalid
 from edgefleet_compression.inspection import ModelFacts, TensorFacts, inspect_model_file
@@ -46,11 +46,11 @@ def prepare(document: Mapping[str, Any] | None, *, model: Path | None, output_di
 
 def check_against_model(data: DataSet, facts: ModelFacts) -> None:
     """Raise DataInvalid unless the arrays fit the model's inputs and the labels its classes."""
-    n_classes = facts.task.get("n_classes") if facts.task else None
+    n_classes = _n_classes(facts)
     if len(facts.inputs) == 1 and len(data.train.inputs) == 1:
-        shape = facts.inputs[0].shape[1:]
-        if all(length is not None for length in shape):
-            check_fits(data, shape=tuple(int(length or 0) for length in shape), n_classes=n_classes)
+        for split in (data.train, data.validation, data.test):
+            _check_array(facts.inputs[0], split.x)
+        check_labels(data, n_classes)
         return
     wanted, found = sorted(item.name for item in facts.inputs), sorted(data.train.inputs)
     if wanted != found:
@@ -59,8 +59,18 @@ def check_against_model(data: DataSet, facts: ModelFacts) -> None:
             code="data_inputs_mismatch",
             detail={"expected": wanted, "found": found},
         )
-    for item in facts.inputs:
-        _check_array(item, data.train.inputs[item.name])
+    for split in (data.train, data.validation, data.test):
+        for item in facts.inputs:
+            _check_array(item, split.inputs[item.name])
+    check_labels(data, n_classes)
+
+
+def _n_classes(facts: ModelFacts) -> int | None:
+    """Classes that the model tells apart: its task's, else the width of a first output (batch, n_classes)."""
+    if facts.task:
+        return facts.task.get("n_classes")
+    shape = facts.outputs[0].shape if facts.outputs else []
+    return shape[1] if len(shape) == 2 else None
 
 
 def as_model_takes_it(split: Split, facts: ModelFacts | None) -> Split:

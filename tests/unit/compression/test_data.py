@@ -157,6 +157,26 @@ def test_data_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "data_inputs_mismatch"
 
 
+@pytest.mark.parametrize("labels", [np.arange(40) % 4 + 1, np.full(40, 100)], ids=["counted from 1", "far out"])
+def test_labels_that_an_onnx_model_cannot_answer_are_refused(tmp_path: Path, labels: Any) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(tiny_onnx().SerializeToString())  # its output is (batch, 4)
+    document = npz(tmp_path, x=np.zeros((40, 1, 8, 8), np.float32), y=labels)
+    with pytest.raises(DataInvalid) as caught:
+        evaluation_set.prepare(document, model=model, output_dir=tmp_path)
+    assert caught.value.code == "labels_out_of_range"
+
+
+def test_every_split_has_to_fit_the_model(tmp_path: Path) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(tiny_onnx().SerializeToString())
+    fitting, cut = np.zeros((10, 1, 8, 8), np.float32), np.zeros((10, 1, 4, 8), np.float32)
+    document = npz(tmp_path, x_train=fitting, x_validation=fitting, x_test=cut)
+    with pytest.raises(DataInvalid) as caught:
+        evaluation_set.prepare(document, model=model, output_dir=tmp_path)
+    assert caught.value.code == "data_shape_mismatch"
+
+
 def test_without_data_there_is_no_evaluation_set(tmp_path: Path) -> None:
     result = evaluation_set.prepare(None, model=None, output_dir=tmp_path)
     assert (result["evaluation"], result["calibration_source"]) == (None, "random")
