@@ -59,6 +59,7 @@ class Agent:
         self._settings, self._stores, self._workshop, self._clock = settings, stores, workshop, clock
         self._identity: Optional[Identity] = None
         self._facts_due = True
+        self._may_enrol_again = False
 
     def serve(self, max_runs: Optional[int] = None) -> None:
         """Take runs until a stop is requested or ``max_runs`` are done.
@@ -69,8 +70,15 @@ class Agent:
         try:
             self._become_known()
             while not self._workshop.stop.is_set and (max_runs is None or n_runs < max_runs):
-                self.deliver_spool()
-                order = self._claim_order()
+                try:
+                    self.deliver_spool()
+                    order = self._claim_order()
+                except CredentialRefused:
+                    if not self._may_enrol_again:
+                        raise
+                    log.warning("the stored credential is refused; enrolling again with the join token")
+                    self._adopt(self._enrol())
+                    continue
                 if order is not None:
                     self.handle(order)
                     n_runs += 1
@@ -180,6 +188,9 @@ class Agent:
         stored = load_identity(self._stores.state_directory)
         if stored is None or self._moved(stored):
             stored = self._enrol()
+        else:
+            # a board that was revoked, or whose controller lost its store, is given a new token for the same address
+            self._may_enrol_again = self._settings.join_token is not None and self._settings.controller is not None
         self._adopt(stored)
 
     def _moved(self, stored: Identity) -> bool:
@@ -188,9 +199,11 @@ class Agent:
 
     def _adopt(self, identity: Identity) -> None:
         self._identity = identity
+        self._facts_due = True
         self._client = self._anonymous.with_credential(identity.enrolment.credential)
 
     def _enrol(self) -> Identity:
+        self._may_enrol_again = False
         token, controller = self._settings.join_token, self._settings.controller
         if token is None or controller is None:
             raise SettingsInvalid("this board is not enrolled yet; give --controller and a --join-token from it")

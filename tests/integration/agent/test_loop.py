@@ -131,6 +131,25 @@ class TestNetwork:
         with pytest.raises(CredentialRefused, match="join token"):
             rig.agent().serve()
 
+    def test_a_revoked_board_enrols_again_with_a_new_join_token(self, rig: Any) -> None:
+        rig.order()
+        rig.agent().serve(max_runs=1)
+        rig.order("run-2")
+        rig.controller.fail("claim", httpx.Response(401, json={"code": "not_authenticated"}))
+        rig.agent().serve(max_runs=1)
+        assert len(rig.controller.calls("enrol")) == 2
+        assert ("run-2", 1) in rig.controller.reports
+
+    def test_a_used_join_token_in_the_start_line_does_not_end_an_enrolled_agent(self, rig: Any) -> None:
+        rig.order()
+        rig.agent().serve(max_runs=1)
+        rig.order("run-2")
+        rig.agent(join_token="ejt_used").serve(max_runs=1)
+        assert len(rig.controller.calls("enrol")) == 1
+        rig.controller.fail("claim", httpx.Response(401, json={"code": "not_authenticated"}))
+        with pytest.raises(CredentialRefused, match="join_token_refused"):
+            rig.agent(join_token="ejt_used").serve()
+
     def test_refused_join_token_ends_the_agent(self, rig: Any) -> None:
         with pytest.raises(CredentialRefused, match="join_token_refused"):
             rig.agent(join_token="ejt_used").serve()
