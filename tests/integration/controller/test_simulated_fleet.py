@@ -1,5 +1,7 @@
 """Simulated boards against the real controller, over real HTTP: enrol, claim, report, and what the figures may be used for."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -208,3 +210,32 @@ def test_one_refused_board_does_not_stop_the_others(simulation: Simulation) -> N
     members = make_members(plan)
     serve_fleet(plan, members, max_runs=0)
     assert [getattr(member.error, "code", None) for member in members] == ["credential_refused", None]
+
+
+def test_process_reads_tokens_from_its_input_and_ends_when_told(fleet: Fleet, tmp_path: Path) -> None:
+    tokens = "\n".join(fleet.post("/v1/join-tokens", {})["join_token"] for _ in range(2))
+    command = [
+        sys.executable,
+        "-c",
+        "from edgefleet_agent.cli import main; raise SystemExit(main())",
+        "simulate",
+        "--board",
+        "coral-usb",
+        "--count",
+        "2",
+    ]
+    command += ["--controller", fleet.url, "--join-token", "-", "--state-dir", str(tmp_path / "state")]
+    command += ["--without-accuracy", "--name", "tpu"]
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as agent:  # type: ignore[call-overload]
+        try:
+            agent.stdin.write(tokens)
+            agent.stdin.close()
+            enrolled = [next(line for line in agent.stderr if "enrolled as" in line) for _ in range(2)]
+            agent.send_signal(signal.SIGTERM)
+            assert agent.wait(60) == 0
+        finally:
+            agent.kill()
+    assert len(enrolled) == 2
+    kinds = {item["name"]: item["kind"] for item in fleet.get("/v1/devices")["items"]}
+    assert kinds == {"tpu-1": "simulated", "tpu-2": "simulated"}
