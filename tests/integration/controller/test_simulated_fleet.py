@@ -19,6 +19,8 @@ from edgefleet_agent.simulate.architectures import mobilenet_v1
 from edgefleet_agent.simulate.fleet import FleetPlan, describe_board, make_members, serve_fleet
 from edgefleet_agent.simulate.operators import Precision
 from edgefleet_agent.wire.messages import RuntimeFacts
+from edgefleet_controller.cli.result_table import print_results
+from edgefleet_controller.client import Client
 from edgefleet_controller.db.tables import Result, Run
 
 Fleet = Any
@@ -164,6 +166,21 @@ def test_fronts_leave_simulated_figures_out_unless_asked_and_never_mix(simulatio
     assert (mixed.status_code, mixed.json()["code"]) == (422, "provenance_mixed")
     page = fleet.operator.get(f"/jobs/{job['id']}")
     assert "simulated" in page.text
+
+
+def test_command_line_marks_simulated_figures(simulation: Simulation, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = simulation.fleet
+    plan = simulation.plan()
+    (device_id,) = simulation.enrol(plan)
+    job = fleet.add_job()
+    enqueue(fleet, job, device_id)
+    simulation.work(plan)
+    with Client(fleet.url, fleet.services.operator_token) as client:
+        print_results(client.results(job["id"]))
+        assert "sim-raspberry-pi-4-1 (simulated)" in capsys.readouterr().out
+        assert client.front(job["id"], y="size_bytes")["points"] == []
+        asked = client.front(job["id"], y="size_bytes", provenance="simulated")
+        assert [point["device_name"] for point in asked["points"]] == ["sim-raspberry-pi-4-1"]
 
 
 def test_artifact_the_board_cannot_run_is_reported_with_its_reason(simulation: Simulation) -> None:
