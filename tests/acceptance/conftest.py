@@ -44,6 +44,7 @@ class Fleet:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.home = root / "controller"
+        self.scripts = SCRIPTS
         self.mark = uuid.uuid4().hex
         self._started: list[subprocess.Popen[bytes]] = []
         self.environment = os.environ | {
