@@ -91,6 +91,14 @@ def _compare(reported: LatencySummary, figures: LatencyFigures) -> None:
         _compare_figure(name, getattr(reported, name), computed)
     for name in ("mean", "minimum", "maximum"):
         _compare_figure(name, getattr(reported, name), getattr(figures, name))
+    for name in {**reported.intervals, **figures.intervals}:
+        bounds = zip(_bounds(reported.intervals.get(name)), _bounds(figures.intervals.get(name)), strict=True)
+        for stated, computed in bounds:
+            _compare_figure(f"intervals.{name}", stated, computed)
+
+
+def _bounds(interval: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    return interval if interval is not None else (None, None)
 
 
 def _compare_figure(name: str, reported: float | None, computed: float | None) -> None:

@@ -152,6 +152,23 @@ def test_figures_that_the_samples_do_not_give_are_refused(fleet: Fleet, figure: 
     assert fleet.run(order["run_id"])["error"]["code"] == "samples_disagree"
 
 
+@pytest.mark.parametrize(
+    "intervals",
+    [{}, {"p50": [1.049, 1.051], "p90": [1.0, 1.1], "p99": [1.0, 1.1]}, {"p50": [0.5, 2.0], "p999": [0.1, 9.0]}],
+    ids=["withheld", "too narrow", "of another percentile"],
+)
+def test_intervals_that_the_samples_do_not_give_are_refused(fleet: Fleet, intervals: dict[str, list[float]]) -> None:
+    device, order, _ = lease_one(fleet)
+    device.upload(latency_blob())
+    report = make_report(order["artifact"]["sha256"])
+    report["latency_ms"]["intervals"] = intervals
+
+    answer = device.report(order, report)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "samples_disagree")
+    assert answer.json()["figure"].startswith("intervals.")
+
+
 def test_a_sample_count_that_the_samples_do_not_give_is_refused(fleet: Fleet) -> None:
     device, order, _ = lease_one(fleet)
     blob = latency_blob(LATENCIES_NS[:-1])
