@@ -18,6 +18,7 @@ COLUMNS = (
     "p50 ms",
     "p90 ms",
     "p99 ms",
+    "n",
     "faster",
     "memory",
     "mJ",
@@ -33,6 +34,8 @@ def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> No
         reasons = ", ".join(row["verdict"]["reasons"])
         if row["verdict"]["status"] != "valid" and reasons:
             console.print(f"{row['name']}: {row['verdict']['status']} because of {reasons}", markup=False)
+        if row.get("notes"):
+            console.print(f"{row['name']}: note {', '.join(row['notes'])}", markup=False)
 
 
 def _cells(row: JsonObject) -> tuple[object, ...]:
@@ -49,6 +52,7 @@ def _cells(row: JsonObject) -> tuple[object, ...]:
         _ms(latency.get("p50")),
         _ms(latency.get("p90")),
         _ms(latency.get("p99")),
+        latency.get("n"),
         _times(row["speedup_p50"]),
         _bytes(row["peak_memory_bytes"]),
         f"{energy['value_mj']:.3g}" if energy.get("value_mj") is not None else energy.get("reason"),

@@ -1,6 +1,7 @@
 """``edgefleet serve``, ``worker`` and ``demo``."""
 
 import logging
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -69,6 +70,8 @@ def demo(
     from edgefleet_controller.demo import DemoError, run_demo
 
     _usable_folder(data_dir)
+    if json_file is not None and not os.access(json_file.absolute().parent, os.W_OK):
+        fail("json_file_unwritable", f"cannot write {json_file}: name a file in a folder that exists and is yours")
     try:
         run_demo(data_dir.resolve(), json_file=json_file, keep=keep)
     except DemoError as err:

@@ -24,3 +24,10 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     outcome = CliRunner().invoke(app, ["serve", "--data-dir", str(tmp_path)])
     assert outcome.exit_code == 2
     assert "settings_invalid: port (or EDGEFLEET_PORT)" in outcome.stderr
+
+
+def test_the_demo_refuses_a_results_file_that_it_could_not_write_before_it_starts(tmp_path: Path) -> None:
+    arguments = ["demo", "--data-dir", str(tmp_path), "--json", str(tmp_path / "missing" / "demo.json")]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 1
+    assert "json_file_unwritable" in outcome.stderr

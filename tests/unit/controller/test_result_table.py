@@ -1,0 +1,32 @@
+"""The table that every command prints."""
+
+from typing import Any
+
+import pytest
+
+from edgefleet_controller.cli.result_table import print_results
+
+ROW: dict[str, Any] = {
+    "name": "int8",
+    "device_name": "bench-1",
+    "target": "onnxruntime",
+    "size_bytes": 2980,
+    "size_ratio": 2.93,
+    "accuracy_device": None,
+    "retention": None,
+    "latency_ms": {"p50": 0.0107, "p90": 0.0179, "p99": None, "n": 1234},
+    "speedup_p50": 0.69,
+    "peak_memory_bytes": 62_800_000,
+    "energy": {"value_mj": None, "reason": "no_sensor"},
+    "verdict": {"status": "suspect", "reasons": ["host_busy"]},
+    "notes": ["calibration_random"],
+    "on_front": False,
+}
+
+
+def test_figures_come_with_their_sample_count_verdict_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results([ROW])
+    printed = capsys.readouterr().out
+    assert "1234" in printed
+    assert "int8: suspect because of host_busy" in printed
+    assert "int8: note calibration_random" in printed
