@@ -16,7 +16,7 @@ from edgefleet_agent.client import ControllerClient, RetryPolicy
 from edgefleet_agent.errors import AgentError, DrainRequested, SettingsInvalid
 from edgefleet_agent.inventory import Inventory
 from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
-from edgefleet_agent.loop.identity import load_identity
+from edgefleet_agent.loop.identity import Identity, load_identity
 from edgefleet_agent.loop.one_run import Workshop
 from edgefleet_agent.loop.stopping import StopSwitch
 from edgefleet_agent.measure.artifact import Bench
@@ -83,24 +83,34 @@ def make_members(plan: FleetPlan) -> list[Member]:
 
     Raises SettingsInvalid where a token or the controller's address is missing, or the kind of board is unknown.
     """
-    tokens, members = list(plan.join_tokens), []
     describe_board(plan, 1)
-    for number in range(1, plan.count + 1):
-        state = plan.state_of(number)
-        state.mkdir(parents=True, exist_ok=True)
-        identity = load_identity(state)
-        if identity is None and not tokens:
-            raise SettingsInvalid(
-                "{} is not enrolled and no join token is left: each board needs one of its own; make them with "
-                "`edgefleet token create --count {}`".format(plan.name_of(number), plan.count)
-            )
-        controller = plan.controller or (identity.controller if identity is not None else None)
-        if controller is None:
-            raise SettingsInvalid("no controller is known; give --controller URL")
-        token = tokens.pop(0) if identity is None else None
-        settings = AgentSettings(controller=controller, join_token=token, name=plan.name_of(number))
-        members.append(Member(number, settings, state))
-    return members
+    identities = {number: _identity(plan, number) for number in range(1, plan.count + 1)}
+    # new boards come first; what is left serves boards whose credential the controller no longer takes
+    order = sorted(identities, key=lambda number: identities[number] is not None)
+    tokens = dict(zip(order, plan.join_tokens))
+    return [_make_member(plan, number, identity, tokens.get(number)) for number, identity in identities.items()]
+
+
+def _identity(plan: FleetPlan, number: int) -> Optional[Identity]:
+    """Who the board is for this controller; None where it must enrol."""
+    state = plan.state_of(number)
+    state.mkdir(parents=True, exist_ok=True)
+    identity = load_identity(state)
+    moved = identity is not None and plan.controller not in (None, identity.controller)
+    return None if moved else identity
+
+
+def _make_member(plan: FleetPlan, number: int, identity: Optional[Identity], token: Optional[str]) -> Member:
+    controller = plan.controller or (identity.controller if identity is not None else None)
+    if controller is None:
+        raise SettingsInvalid("no controller is known; give --controller URL")
+    if identity is None and token is None:
+        raise SettingsInvalid(
+            "{} is not enrolled and no join token is left: each board needs one of its own; make them with "
+            "`edgefleet token create --count {}`".format(plan.name_of(number), plan.count)
+        )
+    settings = AgentSettings(controller=controller, join_token=token, name=plan.name_of(number))
+    return Member(number, settings, plan.state_of(number))
 
 
 def describe_board(plan: FleetPlan, number: int) -> DeviceFacts:

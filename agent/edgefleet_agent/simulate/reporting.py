@@ -69,7 +69,7 @@ def make_report(name: str, board: SimulatedBoard, order: RunOrder, figures: Figu
             n_warmup=len(figures.warmup.latency_ns),
             warmup_ms=float(figures.warmup.latency_ns.sum()) / 1e6,
         ),
-        latency_ms=summarize_series(figures.timed),
+        latency_ms=summarize_series(figures.timed, batch=order.settings.batch),
         memory=MemorySummary(
             after_import_bytes=None,
             after_load_bytes=None,
@@ -87,9 +87,10 @@ def make_report(name: str, board: SimulatedBoard, order: RunOrder, figures: Figu
     return Measurement(report, blobs)
 
 
-def summarize_series(series: Series) -> LatencySummary:
+def summarize_series(series: Series, *, batch: int = 1) -> LatencySummary:
     """Percentiles with intervals by the same statistics as measured ones."""
     figures = summarize_latency(series.latency_ns)
+    span_ns = int(series.latency_ns.sum())
     return LatencySummary(
         n=figures.n,
         p50=figures.percentiles["p50"],
@@ -102,6 +103,8 @@ def summarize_series(series: Series) -> LatencySummary:
         intervals=figures.intervals,
         reasons=dict.fromkeys(figures.too_few, Reason.TOO_FEW_SAMPLES),
         n_outliers=figures.n_outliers,
+        throughput_per_s=batch * figures.n / (span_ns * 1e-9),
+        launch_p50_ms=[] if figures.percentiles["p50"] is None else [figures.percentiles["p50"]],
     )
 
 

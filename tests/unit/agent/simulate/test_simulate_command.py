@@ -7,7 +7,9 @@ import pytest
 
 from edgefleet_agent.cli import main
 from edgefleet_agent.errors import SettingsInvalid
+from edgefleet_agent.loop.identity import Identity, save_identity
 from edgefleet_agent.simulate.fleet import FleetPlan, describe_board, make_members
+from edgefleet_agent.wire.messages import EnrolResponse
 
 ROW = {"kind": "dense", "macs": 12_150_000, "weight_bytes": 0, "activation_elements": 0}
 
@@ -54,3 +56,31 @@ def test_facts_say_that_the_board_is_simulated(tmp_path: Path) -> None:
     assert facts.labels["simulated"] == "yes"
     assert facts.sensors == [{"kind": "ina3221", "scope": "module_input", "provenance": "simulated"}]
     assert {runtime.version for runtime in facts.runtimes} == {"simulated"}
+
+
+class TestTokens:
+    """Which board gets which join token."""
+
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> Path:
+        """The first of two boards is enrolled with controller ``http://one``."""
+        folder = tmp_path / "sim-raspberry-pi-4-1"
+        folder.mkdir()
+        answer = EnrolResponse(device_id="d", name="n", credential="c", heartbeat_s=1, poll_wait_s=1)
+        save_identity(folder, Identity(controller="http://one", enrolment=answer))
+        return tmp_path
+
+    def tokens(self, state: Path, controller: "str | None", *given: str) -> "list[str | None]":
+        members = make_members(FleetPlan("raspberry-pi-4", 2, state, controller=controller, join_tokens=given))
+        return [member.settings.join_token for member in members]
+
+    def test_new_boards_are_served_first(self, state: Path) -> None:
+        assert self.tokens(state, "http://one", "a") == [None, "a"]
+
+    def test_the_rest_serves_boards_whose_credential_may_be_gone(self, state: Path) -> None:
+        assert self.tokens(state, "http://one", "a", "b") == ["b", "a"]
+
+    def test_another_controller_needs_a_token_for_each(self, state: Path) -> None:
+        assert self.tokens(state, "http://two", "a", "b") == ["a", "b"]
+        with pytest.raises(SettingsInvalid, match="no join token"):
+            self.tokens(state, "http://two", "a")
