@@ -112,7 +112,9 @@ def _error(record: VariantRecord) -> JsonObject | None:
 def _relate(row: VariantRow, baseline: VariantRow | None) -> VariantRow:
     if baseline is None:
         return row
-    p50, baseline_p50 = _p50(row), _p50(baseline)
+    # a latency that is invalid is shown with its verdict, but nothing is derived from it
+    is_comparable = row.verdict.status in TRUSTED and baseline.verdict.status in TRUSTED
+    p50, baseline_p50 = (_p50(row), _p50(baseline)) if is_comparable else (None, None)
     return row.model_copy(
         update={
             "size_ratio": _ratio(baseline.size_bytes, row.size_bytes),

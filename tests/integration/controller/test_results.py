@@ -111,6 +111,18 @@ def test_an_invalid_measurement_is_not_on_the_front(fleet: Fleet) -> None:
     assert fleet.get("/v1/front", job=job["id"])["points"] == []
 
 
+def test_no_speedup_is_derived_from_an_invalid_latency(fleet: Fleet) -> None:
+    device = fleet.add_device()
+    job = fleet.add_job(("baseline", "int8"))
+    throttled = {"status": "invalid", "reasons": ["throttled_now"]}
+    measure(fleet, job, device, 0, factor=3.0, accuracy=1.0, n_bytes=4000, verdict=throttled)
+    measure(fleet, job, device, 1, factor=0.5, accuracy=0.99, n_bytes=1000)
+    baseline, int8 = fleet.get("/v1/results", job=job["id"])["items"]
+    assert baseline["latency_ms"]["p50"] is not None
+    assert [baseline["speedup_p50"], int8["speedup_p50"]] == [None, None]
+    assert (int8["size_ratio"], int8["retention"]) == (4, 0.99)
+
+
 def test_measured_energy_has_its_scope(fleet: Fleet) -> None:
     device, job = fleet.add_device(), fleet.add_job()
     energy = {"value_mj": 3.5, "scope": "board_5v_input"}
