@@ -88,6 +88,7 @@ class Journal:
     def enter(self, variant_id: str, state: str) -> VariantWork | None:
         """Move the variant into a step; None when there is nothing to do for it any more."""
         with self._database.writing() as session:
+            repository.lock_job_of(session, variant_id)
             work = repository.load_variant_work(session, variant_id)
             if work.is_stopped:
                 return None

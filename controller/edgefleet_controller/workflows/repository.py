@@ -72,10 +72,17 @@ def load_variant_work(session: Session, variant_id: str) -> VariantWork:
 
 def locked_job(session: Session, job_id: str) -> Job:
     """The job, locked against other writers where the store can; LookupError if it is gone."""
-    job = session.execute(select(Job).where(Job.id == job_id).with_for_update()).scalar_one_or_none()
+    query = select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    job = session.execute(query).scalar_one_or_none()
     if job is None:
         raise LookupError(f"job {job_id} does not exist")
     return job
+
+
+def lock_job_of(session: Session, variant_id: str) -> None:
+    """Let no one stop the job of a variant until the transaction ends; call it before reading whether it is stopped."""
+    query = select(Job).join(Variant, Variant.job_id == Job.id).where(Variant.id == variant_id)
+    session.execute(query.with_for_update(of=Job).execution_options(populate_existing=True))
 
 
 def find_model(session: Session, model_id: str) -> Model:

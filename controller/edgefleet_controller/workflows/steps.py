@@ -191,6 +191,7 @@ class HostSteps:
 
     def _dispatch(self, variant_id: str) -> bool:
         with self._database.writing() as session:
+            repository.lock_job_of(session, variant_id)
             variant = repository.load_variant_work(session, variant_id)
             if variant.is_stopped or variant.artifact_key is None:
                 return False

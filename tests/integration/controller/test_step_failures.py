@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from edgefleet_controller.db.tables import Compression, Job, Variant
 from edgefleet_controller.engine.child_process import ChildLimits
+from edgefleet_controller.jobs.service import request_cancel
 from edgefleet_controller.workflows.compute import HostCompute
 from edgefleet_controller.workflows.steps import HostSteps
 
@@ -88,6 +91,34 @@ def test_an_unexpected_end_of_a_step_fails_its_variant(fleet: Any, tmp_path: Pat
     assert asyncio.run(steps.compress(variant_id)) is False
     variant = row_of(fleet, Variant, variant_id)
     assert (variant.state, variant.error["code"]) == ("failed", code)
+
+
+@pytest.mark.parametrize("step", ["compress", "dispatch"])
+def test_a_step_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tmp_path: Path, step: str) -> None:
+    """The cancel holds the job's lock when the step asks for it; the step has to see what the cancel wrote."""
+    job = start_job(each_fleet)
+    variant_id = job["variants"][0]["id"]
+    steps = steps_of(each_fleet, ScriptedCompute(tmp_path / "work"))
+    each_fleet.enqueue(job, each_fleet.add_device("other"))  # gives the variant an artifact
+    with each_fleet.services.database.writing() as session:
+        session.get_one(Variant, variant_id).state = "compiling"
+    began = threading.Event()
+
+    def late() -> bool:
+        began.set()
+        return asyncio.run(getattr(steps, step)(variant_id))
+
+    with ThreadPoolExecutor(1) as pool:
+        with each_fleet.services.database.writing() as session:
+            request_cancel(session, job["id"])
+            session.flush()
+            answer = pool.submit(late)
+            began.wait(30)
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.5)
+        assert answer.result(timeout=30) is False
+    assert row_of(each_fleet, Variant, variant_id).state == "compiling"
+    assert [run["state"] for run in each_fleet.get("/v1/runs", job=job["id"])["items"]] == ["cancelled"]
 
 
 def test_a_cached_candidate_whose_file_is_gone_is_made_again(fleet: Any, tmp_path: Path) -> None:
