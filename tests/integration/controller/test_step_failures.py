@@ -106,7 +106,7 @@ def test_a_step_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tm
 
     def late() -> bool:
         began.set()
-        return asyncio.run(getattr(steps, step)(variant_id))
+        return bool(asyncio.run(getattr(steps, step)(variant_id)))
 
     with ThreadPoolExecutor(1) as pool:
         with each_fleet.services.database.writing() as session:
