@@ -181,7 +181,7 @@ def cancel_runs(session: Session, job_id: str) -> None:
 
 def withdraw_revoked(session: Session) -> list[Run]:
     """Fail what revoked devices will never do and return those runs; one that is held ends with its lease first."""
-    error = {"code": "device_revoked", "message": "The device was revoked before it took the run.", "detail": {}}
+    error = {"code": "device_revoked", "message": "The device was revoked before it reported the run.", "detail": {}}
     withdrawn = repository.fail_queued_of_revoked(session, error, now_of(session))
     for run in withdrawn:
         _settle_variant(session, run)
