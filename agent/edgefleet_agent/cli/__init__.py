@@ -1,4 +1,4 @@
-"""``edgefleet-agent``: run the agent, measure one local file, or look at this board."""
+"""``edgefleet-agent``: run the agent, measure, compare or profile local files, or look at this board."""
 
 import argparse
 import logging
@@ -40,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_bench(commands)
+    _add_comparisons(commands)
+    _add_profile(commands)
     _add_doctor(commands)
     _add_simulate(commands)
     return parser
@@ -59,17 +61,55 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("bench", help="measure one local file, without a controller")
     parser.add_argument("file", type=Path, metavar="FILE", help="the artifact, such as model.onnx")
-    parser.add_argument("--runtime", help="runtime to use (default: by the file's suffix)")
-    parser.add_argument("--interpreter", help="Python interpreter that holds the runtime (default: found by asking)")
-    parser.add_argument("--threads", type=int, default=1, help="threads within an operator (default 1)")
-    parser.add_argument("--batch", type=int, default=1, help="samples per inference (default 1)")
+    _add_artifact(parser)
     parser.add_argument("--seconds", type=float, default=6.0, help="least length of the timed part (default 6)")
     parser.add_argument("--warmup-seconds", type=float, default=1.0, help="least length of the warm-up (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
+    parser.add_argument("--launches", type=int, default=1, help="process launches (default 1)")
+    parser.add_argument("--mode", choices=["back-to-back", "duty-cycle", "open-loop"], default="back-to-back")
+    parser.add_argument("--rate", type=float, metavar="N", help="inferences per second of the other two modes")
+    parser.add_argument("--arrivals", choices=["poisson", "fixed"], default="poisson", help="of the open loop")
+    parser.add_argument("--cool-down", type=float, metavar="DEGREES", help="wait until the board is this cool (C)")
+    parser.add_argument("--cool-down-timeout", type=float, default=120.0, metavar="S", help="but not longer (120)")
     parser.add_argument("--evaluation", type=Path, metavar="NPZ", help="samples (x) and labels (y) to use and score")
     _add_sensor(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the report here")
     parser.set_defaults(command=_bench)
+
+
+def _add_artifact(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runtime", help="runtime to use (default: by the file's suffix)")
+    parser.add_argument("--interpreter", help="Python interpreter that holds the runtime (default: found by asking)")
+    parser.add_argument("--threads", type=int, default=1, help="threads within an operator (default 1)")
+    parser.add_argument("--batch", type=int, default=1, help="samples per inference (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs and arrivals (default 0)")
+
+
+def _add_comparisons(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    ab = commands.add_parser("ab", help="compare two artifacts in interleaved blocks")
+    ab.add_argument("a", type=Path, metavar="A", help="the artifact to compare with")
+    ab.add_argument("b", type=Path, metavar="B", help="the artifact to judge")
+    ab.set_defaults(command=_ab)
+    aa = commands.add_parser("aa", help="how often this board calls an artifact different from itself")
+    aa.add_argument("file", type=Path, metavar="FILE", help="the artifact, such as model.onnx")
+    aa.add_argument("--pairs", type=int, default=100, metavar="N", help="comparisons to make (default 100)")
+    aa.set_defaults(command=_aa)
+    for parser in (ab, aa):
+        _add_artifact(parser)
+        parser.add_argument("--blocks", type=int, default=400, metavar="N", help="blocks of each side (default 400)")
+        parser.add_argument(
+            "--block-seconds", type=float, default=0.02, metavar="S", help="least length (default 0.02)"
+        )
+        parser.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="run no longer (default 60)")
+        parser.add_argument("--json", type=Path, metavar="OUT", help="write the report here")
+
+
+def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("profile", help="which operator takes how much, as a run of its own")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the artifact, such as model.onnx")
+    _add_artifact(parser)
+    parser.add_argument("--inferences", type=int, default=100, metavar="N", help="inferences to average (default 100)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the report here")
+    parser.set_defaults(command=_profile)
 
 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -131,6 +171,24 @@ def _bench(options: argparse.Namespace) -> int:
     from edgefleet_agent.cli.bench import bench
 
     return bench(options)
+
+
+def _ab(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.compare import compare
+
+    return compare(options)
+
+
+def _aa(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.compare import compare_with_itself
+
+    return compare_with_itself(options)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.profile import profile
+
+    return profile(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

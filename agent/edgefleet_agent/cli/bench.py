@@ -1,8 +1,9 @@
 import argparse
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from edgefleet_agent.measure.runtimes import RUNTIMES, runtime_for_file, runtime
 from edgefleet_agent.settings import default_state_directory, load_settings
 from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_agent.wire.reasons import ErrorCode
-from edgefleet_agent.wire.report import BlobRef, RunReport
+from edgefleet_agent.wire.report import BlobRef, LatencySummary, RunReport
 
 READ_BYTES = 1024 * 1024
 MIB = 1024 * 1024
@@ -58,50 +59,60 @@ def hash_file(path: Path) -> BlobRef:
 
 
 def _subject(options: argparse.Namespace, artifact: BlobRef) -> Subject:
-    runtime = _runtime_name(options)
     if options.evaluation is not None and not options.evaluation.is_file():
         raise MeasurementFailed(
             ErrorCode.EVALUATION_DATA_INVALID, "{} is no file; name an existing npz file".format(options.evaluation)
         )
-    return Subject(
-        path=options.file,
-        artifact=artifact,
-        runtime=runtime,
-        settings=_settings(options),
-        interpreter=options.interpreter or _find_interpreter(runtime),
-        evaluation_path=options.evaluation,
-    )
+    subject = subject_of(options.file, artifact, _settings(options), options)
+    return replace(subject, evaluation_path=options.evaluation)
 
 
-def _runtime_name(options: argparse.Namespace) -> str:
-    if options.runtime is not None:
-        return runtime_named(options.runtime).name
-    runtime = runtime_for_file(options.file)
+def subject_of(path: Path, artifact: BlobRef, settings: MeasureSettings, options: argparse.Namespace) -> Subject:
+    """What to measure on one file: the options' runtime and interpreter, or those found for the file."""
+    runtime = _runtime_name(path, options.runtime)
+    interpreter = options.interpreter or _find_interpreter(runtime)
+    return Subject(path=path, artifact=artifact, runtime=runtime, settings=settings, interpreter=interpreter)
+
+
+def _runtime_name(path: Path, named: Optional[str]) -> str:
+    if named is not None:
+        return runtime_named(named).name
+    runtime = runtime_for_file(path)
     if runtime is None:
         known = ", ".join(sorted(suffix for item in RUNTIMES.values() for suffix in item.suffixes))
         raise MeasurementFailed(
             ErrorCode.UNKNOWN_RUNTIME,
-            "no runtime is known for {!r} files (known: {}); name one with --runtime".format(
-                options.file.suffix, known
-            ),
+            "no runtime is known for {!r} files (known: {}); name one with --runtime".format(path.suffix, known),
         )
     return runtime.name
 
 
 def _settings(options: argparse.Namespace) -> MeasureSettings:
+    return make_settings(
+        threads=options.threads,
+        batch=options.batch,
+        seconds=options.seconds,
+        max_seconds=max(60.0, options.seconds),
+        deadline_s=max(600.0, options.launches * (2 * options.seconds + 300.0) + options.cool_down_timeout),
+        warmup_seconds=options.warmup_seconds,
+        seed=options.seed,
+        launches=options.launches,
+        mode=options.mode.replace("-", "_"),
+        rate_per_s=options.rate,
+        arrivals=options.arrivals,
+        cool_down_c=options.cool_down,
+        cool_down_timeout_s=options.cool_down_timeout,
+    )
+
+
+def make_settings(**values: Any) -> MeasureSettings:
+    """Checked settings; raises SettingsInvalid with the option that makes no sense."""
     try:
-        return MeasureSettings(
-            threads=options.threads,
-            batch=options.batch,
-            seconds=options.seconds,
-            max_seconds=max(60.0, options.seconds),
-            deadline_s=max(600.0, 2 * options.seconds + 300.0),
-            warmup_seconds=options.warmup_seconds,
-            seed=options.seed,
-        )
+        return MeasureSettings(**values)
     except ValidationError as err:
         first = err.errors()[0]
-        raise SettingsInvalid("--{}: {}".format(str(first["loc"][0]).replace("_", "-"), first["msg"])) from err
+        option = "--{}: ".format(str(first["loc"][0]).replace("_", "-")) if first["loc"] else ""
+        raise SettingsInvalid("{}{}".format(option, first["msg"])) from err
 
 
 def _find_interpreter(runtime: str) -> str:
@@ -153,7 +164,24 @@ def _latency_lines(report: RunReport) -> list[str]:
         _percentile_text(name, getattr(latency, name), latency.intervals.get(name)) for name in ("p50", "p90", "p99")
     ]
     first = "latency   {}  (n = {})".format(parts[0], latency.n)
-    return [first, *("          " + part for part in parts[1:])]
+    return [first, *("          " + part for part in parts[1:]), *_launch_lines(latency), *_outlier_lines(latency)]
+
+
+def _launch_lines(latency: LatencySummary) -> list[str]:
+    lines = []
+    if latency.throughput_per_s is not None:
+        lines.append("          {:.1f} samples per second".format(latency.throughput_per_s))
+    if latency.launch_intervals:
+        text = "          p50 over {} launches [{:.4f}, {:.4f}] ms (95 %)"
+        lines.append(text.format(latency.n_launches, *latency.launch_intervals["p50"]))
+    return lines
+
+
+def _outlier_lines(latency: LatencySummary) -> list[str]:
+    if not latency.n_outliers:
+        return []
+    causes = ", ".join("{} {}".format(count, name) for name, count in sorted(latency.outlier_causes.items()))
+    return ["outliers  {} ({})".format(latency.n_outliers, causes)]
 
 
 def _percentile_text(name: str, value: Optional[float], interval: Optional[tuple[float, float]]) -> str:
@@ -167,7 +195,8 @@ def _load_lines(report: RunReport) -> list[str]:
     load = report.load
     if load is None or load.load_ms is None or load.first_inference_ms is None:
         return []
-    return ["load      {:.1f} ms, first inference {:.3f} ms".format(load.load_ms, load.first_inference_ms)]
+    warm = "" if load.warm_load_ms is None else " (again, warm: {:.1f} ms)".format(load.warm_load_ms)
+    return ["load      {:.1f} ms{}, first inference {:.3f} ms".format(load.load_ms, warm, load.first_inference_ms)]
 
 
 def _memory_lines(report: RunReport) -> list[str]:

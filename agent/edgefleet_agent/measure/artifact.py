@@ -20,7 +20,7 @@ from edgefleet_agent.measure.subject import Bench, Limits, OnPhase, Subject
 from edgefleet_agent.measure.summaries import accuracy_summary, latency_summary, load_times, memory_summary
 from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdict
 from edgefleet_agent.settings import AGENT_VERSION
-from edgefleet_agent.statistics import SteadyOutcome
+from edgefleet_agent.statistics import SteadyOutcome, outlier_fence
 from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.reasons import Provenance, VerdictStatus
 from edgefleet_agent.wire.report import BlobRef, CodedError, EnergySummary, Environment, RunReport, Verdict
@@ -104,9 +104,7 @@ class _Run:
         self._bench.on_phase("cool_down", 0.0)
 
     def _assemble(self, launches: Sequence[Launch]) -> Measurement:
-        causes = merge_causes(
-            [attribute_outliers(one.timed[LATENCY_ROW], one.segments, one.n_removed) for one in launches]
-        )
+        causes = _find_causes(launches)
         outcome = max((launch.outcome for launch in launches), key=SEVERITY.index)
         predictions = launches[0].predictions
         blobs = {
@@ -180,6 +178,15 @@ class _Run:
             counters=_total_counters(launches, causes),
             cool_down=self._cool_downs[-1] if self._cool_downs else None,
         )
+
+
+def _find_causes(launches: Sequence[Launch]) -> Causes:
+    """The outliers of all launches together, each looked up in its own launch."""
+    every = np.concatenate([launch.timed[LATENCY_ROW] for launch in launches])
+    fence_ns = outlier_fence(every) if every.size else None
+    return merge_causes(
+        [attribute_outliers(one.timed[LATENCY_ROW], one.segments, one.n_removed, fence_ns) for one in launches]
+    )
 
 
 def keeps_its_rate(launch: Launch) -> bool:

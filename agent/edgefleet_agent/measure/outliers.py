@@ -1,7 +1,7 @@
 """Why some inferences took so long: what else happened in the segment of the timed part they fell into."""
 
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,10 @@ class Causes(NamedTuple):
     segment_share: dict[str, float]
 
 
-def attribute_outliers(latency_ns: Rows, segments: Rows, n_removed: int = 0) -> Causes:
-    """Count the outliers of a series (beyond Q3 + 3 IQR) by what happened in their segment.
+def attribute_outliers(
+    latency_ns: Rows, segments: Rows, n_removed: int = 0, fence_ns: Optional[float] = None
+) -> Causes:
+    """Count the outliers of a series (beyond Q3 + 3 IQR, or beyond ``fence_ns``) by what happened in their segment.
 
     ``segments``: one column per segment after a first one with the state before. ``n_removed``: samples cut off the
     front of the series as warm-up; segments count from before them.
@@ -39,7 +41,8 @@ def attribute_outliers(latency_ns: Rows, segments: Rows, n_removed: int = 0) -> 
     flags = _segment_flags(segments)
     n_segments = max(1, segments.shape[1] - 1)
     share = {name: float(np.count_nonzero(seen)) / n_segments for name, seen in flags.items()}
-    late = np.flatnonzero(latency_ns > outlier_fence(latency_ns)) if latency_ns.size else np.array([], dtype=np.int64)
+    fence = fence_ns if fence_ns is not None or not latency_ns.size else outlier_fence(latency_ns)
+    late = np.flatnonzero(latency_ns > (np.inf if fence is None else fence))
     where = np.searchsorted(segments[N_DONE, 1:], late + n_removed, side="right")
     counts: Counter[str] = Counter()
     for index in where:

@@ -5,7 +5,7 @@ A backend file ends in ``_`` (so that it can't shadow the vendor's module) and o
 """
 
 import importlib
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Model(NamedTuple):
 
     ``prepare(arrays by input name)`` makes the argument of ``invoke``; ``read_outputs(result)`` lists the output arrays
     of one ``invoke``. ``invoke`` is the vendor's function with as little in between as can be: it is what gets timed.
+    ``end_profiling``, where the option profile_prefix was given and the runtime can: ends the profile, returns its path.
     """
 
     inputs: "List[TensorFacts]"
@@ -43,6 +44,7 @@ class Model(NamedTuple):
     prepare: "Callable[[Arrays], Any]"
     invoke: "Callable[[Any], Any]"
     read_outputs: "Callable[[Any], Sequence[np.ndarray[Any, Any]]]"
+    end_profiling: "Optional[Callable[[], str]]" = None
 
 
 def import_backend(module: str) -> "Callable[[LoadRequest], Model]":

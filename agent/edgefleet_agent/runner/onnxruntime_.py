@@ -47,6 +47,7 @@ def open_model(request: LoadRequest) -> Model:
         prepare=prepare,
         invoke=partial(session.run, None),
         read_outputs=_arrays,
+        end_profiling=session.end_profiling if request.options.get("profile_prefix") else None,
     )
 
 
@@ -57,6 +58,9 @@ def _create_session(request: LoadRequest) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = ERROR_ONLY
+    if request.options.get("profile_prefix"):
+        options.enable_profiling = True
+        options.profile_file_prefix = request.options["profile_prefix"]
     providers = request.options.get("providers", DEFAULT_PROVIDERS)
     try:
         return onnxruntime.InferenceSession(request.artifact, options, providers=providers)

@@ -53,9 +53,7 @@ def measure(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     settings = request["settings"]
     channel.enter("load")
     loaded = load(request)
-    first_ms, n_non_finite = _first_inference(loaded)
-    loaded.figures.update(first_inference_ms=first_ms, n_non_finite_first=n_non_finite)
-    warmup = _warm_up(loaded, settings, first_ms, channel)
+    warmup = make_ready(loaded, settings, channel)
     watch = SegmentWatch()
     series = _time(loaded, settings, warmup, watch, channel)
     _save(request["output_dir"], "warmup", _rows(warmup))
@@ -67,6 +65,13 @@ def measure(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     del loaded  # the model is released before its file is loaded again
     figures["warm_load_ms"] = _load_again(request, figures["load_ms"]) if request.get("warm_load") else None
     return figures
+
+
+def make_ready(loaded: Loaded, settings: "Dict[str, Any]", channel: Channel) -> Series:
+    """First inference and warm-up; their figures are kept in ``loaded``, the warm-up's samples are returned."""
+    first_ms, n_non_finite = _first_inference(loaded)
+    loaded.figures.update(first_inference_ms=first_ms, n_non_finite_first=n_non_finite)
+    return _warm_up(loaded, settings, first_ms, channel)
 
 
 def load(request: "Dict[str, Any]") -> Loaded:

@@ -17,7 +17,7 @@ SOURCES = sorted(RUNNER.glob("*.py"))
 VENDORS = {"onnxruntime_.py": {"onnxruntime"}, "litert_.py": {"ai_edge_litert", "tflite_runtime"}}
 ALLOWED = {
     "array", "contextlib", "ctypes", "edgefleet_agent", "functools", "gc", "importlib", "json", "mmap", "numpy", "os",
-    "platform", "resource", "signal", "statistics", "sys", "threading", "time", "traceback", "typing", "zipfile",
+    "platform", "resource", "shutil", "signal", "statistics", "sys", "threading", "time", "traceback", "typing", "zipfile",
 }  # fmt: skip
 """The standard library of 3.6, numpy, and the runner itself."""
 
