@@ -1,7 +1,7 @@
 """Compares ``edgefleet-agent bench`` with a plain onnxruntime loop on the same file and threads.
 
 Both run in fresh processes, in interleaved rounds (plain, agent, agent, plain, ...); the figure is the median of the
-pairwise ratios of their p50. Gate: within 3 %, or within 20 us where that is larger. Writes bench/plain_loop.json.
+pairwise ratios of their p50. Gate: within 1 %, or within 20 us where that is larger. Writes bench/plain_loop.json.
 
     python tests/benchmarks/bench_plain_loop.py [--rounds 6] [--seconds 1.5] [--file MODEL.onnx]
 """
@@ -27,7 +27,7 @@ from edgefleet_agent.statistics import paired_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "bench" / "plain_loop.json"
-RATIO_GATE = 0.03
+RATIO_GATE = 0.01
 ABSOLUTE_GATE_MS = 0.020
 THREADS = (1, 2)
 
@@ -71,7 +71,7 @@ class Comparison:
 
     @property
     def passes(self) -> bool:
-        """Within 3 %, or within 20 us."""
+        """Within 1 %, or within 20 us."""
         difference_ms = abs(self.ratio - 1) * self.plain_p50_ms
         return abs(self.ratio - 1) <= RATIO_GATE or difference_ms <= ABSOLUTE_GATE_MS
 
