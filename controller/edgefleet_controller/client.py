@@ -160,7 +160,7 @@ class Client:
         devices: Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         name: str | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         no_cache: bool = False,
     ) -> JsonObject:
         """Ask for every recipe x target x device. Raises ClientError with the reason where that is impossible."""

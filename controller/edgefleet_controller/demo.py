@@ -214,7 +214,7 @@ def _report(client: Client, document: JsonObject) -> None:
     n_cached = document["n_cached_compressions"]
     if n_cached:
         console.print(f"\nReused {n_cached} of {len(rows)} cached compressions; every figure was measured anew.")
-    console.print(f"Page: {client.url}/jobs/{document['job']['id']}", markup=False)
+    console.print(f"Page: {client.url}/jobs/{document['job']['id']} (while it serves; --keep leaves it running)")
 
 
 def _wait_for_interrupt(client: Client) -> None:

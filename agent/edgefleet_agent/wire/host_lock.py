@@ -48,7 +48,7 @@ def _hold(
     on_wait: Optional[Callable[[float], None]] = None,
 ) -> Iterator[None]:
     folder = directory or default_lock_directory()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_shared(folder)
     gate, room = _open(folder / "gate"), _open(folder / "room")
     started = time.monotonic()
     try:
@@ -64,7 +64,17 @@ def _hold(
 
 
 def _open(path: Path) -> int:
-    return os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """The lock's file, which every user of the host may open; flock(2) asks for no right to write."""
+    return os.open(str(path), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _make_shared(folder: Path) -> None:
+    """Make the folder so that other users of the host can add their lock files, as in /tmp."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return
+    folder.chmod(0o1777)
 
 
 def _acquire(

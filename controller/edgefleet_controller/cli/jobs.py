@@ -32,7 +32,9 @@ def submit(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on the device.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Least length of the timed part.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the compression.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of training and compression; default: each recipe's own.")
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compress again even if the same was done before.")
     ] = False,

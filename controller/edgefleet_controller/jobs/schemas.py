@@ -27,7 +27,9 @@ class JobCreate(BaseModel):
         default=None, min_length=1, max_length=10_000, description="names or identifiers; null for all active devices"
     )
     settings: MeasureSettings = Field(default_factory=MeasureSettings, description="how to measure")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of data splits, training and compression")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**31, description="seed of training and compression; null takes each recipe's own"
+    )
     no_cache: bool = Field(default=False, description="compress and compile again even if it was done before")
 
 

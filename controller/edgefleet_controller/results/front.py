@@ -1,7 +1,8 @@
 """Pareto front of rows with two or more figures; pure.
 
 Every figure is turned so that less is better, then one row dominates another if it is nowhere worse and somewhere
-better. Rows with equal figures do not dominate each other, so all of them are on the front.
+better. Rows with equal figures do not dominate each other, so all of them are on the front. A row that is not to be
+relied on may be dominated by any row, but dominates only its like: a suspect figure pushes no valid one off the front.
 """
 
 from collections.abc import Sequence
@@ -24,10 +25,16 @@ def is_dominated(figures: Sequence[float], others: Sequence[Sequence[float]]) ->
     )
 
 
-def find_front(rows: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[bool]:
+def find_front(
+    rows: Sequence[Sequence[float]], directions: Sequence[Direction], reliable: Sequence[bool]
+) -> list[bool]:
     """For each row (n_figures,) whether it is on the front; the order of rows makes no difference."""
     turned = [
         [-value if direction is Direction.MAXIMISE else value for value, direction in zip(row, directions, strict=True)]
         for row in rows
     ]
-    return [not is_dominated(row, turned) for row in turned]
+    relied_on = [row for row, is_reliable in zip(turned, reliable, strict=True) if is_reliable]
+    return [
+        not is_dominated(row, relied_on if is_reliable else turned)
+        for row, is_reliable in zip(turned, reliable, strict=True)
+    ]

@@ -51,6 +51,8 @@ def _plain_row(record: VariantRecord) -> VariantRow:
         accuracy_device=accuracy.get("value"),
         accuracy_host=host.get("value"),
         accuracy_metric=accuracy.get("metric") or host.get("metric"),
+        accuracy_n=accuracy.get("n"),
+        accuracy_interval=accuracy.get("interval"),
         accuracy_reason=accuracy.get("reason"),
         retention=None,
         latency_ms=_latency(record) if report else None,
@@ -144,6 +146,7 @@ def _front_rows(rows: Sequence[VariantRow]) -> set[int]:
             by_device.setdefault(row.device_id, []).append((index, [p50, row.accuracy_device]))
     found: set[int] = set()
     for members in by_device.values():
-        flags = find_front([figures for _, figures in members], [Direction.MINIMISE, Direction.MAXIMISE])
+        reliable = [rows[index].verdict.status == "valid" for index, _ in members]
+        flags = find_front([figures for _, figures in members], [Direction.MINIMISE, Direction.MAXIMISE], reliable)
         found |= {index for (index, _), flag in zip(members, flags, strict=True) if flag}
     return found

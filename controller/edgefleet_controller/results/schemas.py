@@ -60,6 +60,8 @@ class VariantRow(BaseModel):
     accuracy_device: float | None = Field(description="accuracy on the device, share in [0, 1]")
     accuracy_host: float | None = Field(description="accuracy of the same file on the controller's host")
     accuracy_metric: str | None = Field(description="name of the metric")
+    accuracy_n: int | None = Field(description="samples of the evaluation set that were scored on the device")
+    accuracy_interval: Interval | None = Field(description="95 % Wilson score interval of accuracy_device")
     accuracy_reason: str | None = Field(description="why accuracy_device is null")
     retention: float | None = Field(description="accuracy_device / that of the baseline on the same device")
     latency_ms: LatencyRow | None = Field(description="latency; null without figures")

@@ -86,7 +86,7 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
     rows = [row for row in rows if _is_of_device(row, request.device)]
     points = [row for row in rows if _why_left_out(row, x, y, wanted) is None]
     coordinates = [(_value(x, row), _value(y, row)) for row in points]
-    flags = find_front(coordinates, [x.direction, y.direction])
+    flags = find_front(coordinates, [x.direction, y.direction], [row.verdict.status == "valid" for row in points])
     drawn = [
         FrontPoint(**_names(row), x=at[0], y=at[1], verdict=row.verdict.status, on_front=flag)
         for row, at, flag in zip(points, coordinates, flags, strict=True)

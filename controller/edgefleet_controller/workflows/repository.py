@@ -59,7 +59,7 @@ def load_variant_work(session: Session, variant_id: str) -> VariantWork:
         target=variant.target,
         is_stopped=job.state in JOB_STOPPING or variant.state in VARIANT_ENDED,
         no_cache=bool(job.request.get("no_cache", False)),
-        seed=int(job.request.get("seed", 0)),
+        seed=_seed(job.request, variant.recipe),
         model_sha256=model.blob_sha256,
         model_format=model.format,
         data=model.data,
@@ -68,6 +68,12 @@ def load_variant_work(session: Session, variant_id: str) -> VariantWork:
         compression_key=variant.compression_key,
         artifact_key=variant.artifact_key,
     )
+
+
+def _seed(request: JsonObject, recipe: JsonObject) -> int:
+    """The job's seed where a person gave one, else the recipe's own."""
+    wanted = request.get("seed")
+    return int(recipe.get("seed", 0) if wanted is None else wanted)
 
 
 def locked_job(session: Session, job_id: str) -> Job:

@@ -136,6 +136,7 @@ class HostSteps:
         target = get_target(variant.target)
         key = {
             "candidate_sha256": candidate_sha256,
+            "recipe_sha256": variant.recipe_sha256,  # the manifest names it
             "target": asdict(target),
             "data_sha256": variant.data_sha256,
             "seed": variant.seed,
