@@ -13,8 +13,8 @@ from edgefleet_agent.statistics import Interval, SamplesInsufficient
 Block = NDArray[Any]
 Floats = NDArray[np.float64]
 
-LEAST_PAIRS = 4
-"""Two couples; fewer have no spread."""
+LEAST_PAIRS = 12
+"""Six couples: the 99 % bootstrap interval of their median then reaches from the smallest to the largest, nearly."""
 
 LEAST_DIFFERENCE = 0.01
 """Differences below 1 % get no verdict: two launches of one model differ by as much (placement in memory, caches)."""
@@ -25,6 +25,9 @@ CONFIDENCE = 0.99
 KEPT_SHARE = 0.5
 """Couples that count: those whose repeats of the same artifact agree best. The choice looks at A against A and at B
 against B only, so it favours neither; on recorded noise of a busy host it cut the false positives from 15 to 3 of 100."""
+
+LEAST_KEPT = 8
+"""Couples that count at least, where there are as many; an interval of fewer would be too sure of itself."""
 
 RUN_LENGTH = 5
 """Neighbouring couples drawn together by the bootstrap: on recorded noise the correlation of neighbours is 0.2 to 0.3 and
@@ -105,7 +108,7 @@ def _calm_couples(a: Floats, b: Floats) -> Floats:
     first, second = a[:even].reshape(-1, 2), b[:even].reshape(-1, 2)
     ratios = (second - first).mean(axis=1)
     disagreement = np.abs(np.diff(first, axis=1)).ravel() + np.abs(np.diff(second, axis=1)).ravel()
-    n_kept = max(1, math.ceil(KEPT_SHARE * len(ratios)))
+    n_kept = max(math.ceil(KEPT_SHARE * len(ratios)), min(len(ratios), LEAST_KEPT))
     return np.asarray(ratios[np.sort(np.argsort(disagreement, kind="stable")[:n_kept])])
 
 

@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 
 import edgefleet_agent
+from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.artifact import Bench, Subject, measure_artifact
+from edgefleet_agent.measure.profiled import profile_artifact
 from edgefleet_agent.runner.caches import cached_share, evict_from_page_cache
 from edgefleet_agent.runner.paced import run_open_loop, schedule_arrivals
 from edgefleet_agent.runner.timing import Window
 from edgefleet_agent.runner.watch import SegmentWatch
 from edgefleet_agent.wire.messages import MeasureSettings
-from edgefleet_agent.wire.reasons import Reason
+from edgefleet_agent.wire.reasons import ErrorCode, Reason
+from edgefleet_agent.wire.report import BlobRef
 from edgefleet_agent.wire.samples import decode_samples
+from edgefleet_controller.blobs.store import LocalBlobStore
+from edgefleet_controller.runs.verification import recompute_latency
 
 MakeSubject = Callable[..., Subject]
 
@@ -227,3 +232,25 @@ def test_cool_down_that_is_not_reached_is_coded_and_the_run_kept(subject: MakeSu
         "reached": False,
     }
     assert report.latency_ms is not None
+
+
+def test_runtime_without_a_profiler_is_not_supported(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text("{}")
+    artifact = BlobRef(sha256="0" * 64, size_bytes=2)
+    with pytest.raises(MeasurementFailed) as caught:
+        profile_artifact(Subject(path=path, artifact=artifact, runtime="scripted"), bench, n_inferences=1)
+    assert caught.value.error.code is ErrorCode.NOT_SUPPORTED
+
+
+def test_controller_computes_the_same_figures_from_several_launches(
+    subject: MakeSubject, bench: Bench, tmp_path: Path
+) -> None:
+    measurement = measure_artifact(with_settings(subject(), launches=2), bench)
+    store = LocalBlobStore(tmp_path)
+    for blob in measurement.blobs.values():
+        store.put_stream([blob])
+    figures = recompute_latency(measurement.report, store)
+    assert figures is not None
+    assert measurement.report.latency_ms is not None
+    assert figures.n == measurement.report.latency_ms.n

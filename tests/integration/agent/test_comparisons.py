@@ -20,7 +20,7 @@ from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import BlobRef
 
-QUICK = ("--blocks", "4", "--block-seconds", "0.01", "--interpreter", sys.executable)
+QUICK = ("--blocks", "12", "--block-seconds", "0.005", "--interpreter", sys.executable)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_comparison_ends_with_a_whole_couple_when_its_time_is_over(chain: Callab
     )
     report = compare_artifacts(subject, subject, BlockPlan(n_pairs=400, seconds=0.01, max_seconds=0.001), Bench())
     assert report.kind == "aa"
-    assert len(report.blocks) == 8
+    assert len(report.blocks) == 24
 
 
 @pytest.mark.parametrize("which", [0, 1])
