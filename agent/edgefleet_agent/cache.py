@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
@@ -43,8 +43,12 @@ class ArtifactCache:
         os.utime(path)
         return path
 
-    def fetch(self, ref: BlobRef, source: Source, on_chunk: Callable[[], None]) -> Path:
+    def fetch(
+        self, ref: BlobRef, source: Source, on_chunk: Callable[[], None], *, in_use: Collection[Path] = ()
+    ) -> Path:
         """The file, downloaded where it is not cached; an interrupted download goes on where it stopped.
+
+        ``in_use``: files of this cache that must not make room for it.
 
         Raises DownloadFailed (call again to resume), HashMismatch or DiskFull; what ``source`` and ``on_chunk`` raise
         passes through.
@@ -57,7 +61,7 @@ class ArtifactCache:
         if present > ref.size_bytes:
             part.unlink()
             present = 0
-        self._make_room(ref.size_bytes - present, keep=part)
+        self._make_room(ref.size_bytes - present, keep={part, *in_use})
         if present < ref.size_bytes:
             self._receive(part, ref, source, present, on_chunk)
         return self._accept(part, ref)
@@ -89,11 +93,11 @@ class ArtifactCache:
         part.replace(path)
         return path
 
-    def _make_room(self, needed_bytes: int, keep: Path) -> None:
+    def _make_room(self, needed_bytes: int, keep: Collection[Path]) -> None:
         """Remove the least recently used files until the new one and the floor fit."""
         wanted = needed_bytes + self._floor
         oldest_first = sorted(
-            (item for item in self._folder.iterdir() if item != keep), key=lambda p: p.stat().st_mtime
+            (item for item in self._folder.iterdir() if item not in keep), key=lambda p: p.stat().st_mtime
         )
         for item in oldest_first:
             if self._free_bytes(self._folder) >= wanted:

@@ -17,7 +17,11 @@ EXIT_REFUSED = 4
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 failed, 2 wrong usage, 4 refused by the controller."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    wanted = getattr(options, "json", None)
+    if isinstance(wanted, Path) and not wanted.absolute().parent.is_dir():
+        parser.error("--json {}: there is no folder {}".format(wanted, wanted.absolute().parent))
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -27,6 +31,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return int(options.command(options))
     except AgentError as err:
         print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as err:
+        text = "edgefleet-agent: file_unusable: {}: {}; name a file or folder that this user may write"
+        print(text.format(err.filename, err.strerror), file=sys.stderr)
         return EXIT_FAILED
 
 

@@ -118,7 +118,7 @@ def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: 
         )
     heart.beat("fetch")
     path = _fetch(order.artifact, client, heart, workshop)
-    evaluation = None if order.evaluation is None else _fetch(order.evaluation, client, heart, workshop)
+    evaluation = None if order.evaluation is None else _fetch(order.evaluation, client, heart, workshop, path)
     return Subject(
         path=path,
         artifact=order.artifact,
@@ -129,7 +129,7 @@ def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: 
     )
 
 
-def _fetch(ref: BlobRef, client: ControllerClient, heart: Heart, workshop: Workshop) -> Path:
+def _fetch(ref: BlobRef, client: ControllerClient, heart: Heart, workshop: Workshop, *in_use: Path) -> Path:
     """The verified file; every attempt resumes where the one before stopped."""
 
     def source(offset: int) -> "AbstractContextManager[Download]":
@@ -137,7 +137,7 @@ def _fetch(ref: BlobRef, client: ControllerClient, heart: Heart, workshop: Works
 
     for n_failures in range(1, FETCH_ATTEMPTS + 1):
         try:
-            return workshop.cache.fetch(ref, source, on_chunk=lambda: heart.beat("fetch"))
+            return workshop.cache.fetch(ref, source, on_chunk=lambda: heart.beat("fetch"), in_use=in_use)
         except (HashMismatch, DiskFull) as err:
             raise MeasurementFailed(ErrorCode(err.code), str(err)) from err
         except RequestRefused as err:

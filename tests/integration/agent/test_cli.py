@@ -130,3 +130,21 @@ def test_second_agent_on_one_state_folder_is_refused(tmp_path: Path) -> None:
 
     with only_agent_in(tmp_path), pytest.raises(SettingsInvalid, match="another agent"), only_agent_in(tmp_path):
         pytest.fail("two agents share one state folder")
+
+
+def test_an_impossible_output_file_is_refused_before_anything_is_measured(
+    cli: Run, model: Path, tmp_path: Path
+) -> None:
+    done = cli("bench", model, "--seconds", "60", "--json", tmp_path / "missing" / "out.json")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
+
+
+def test_an_unusable_state_folder_is_a_coded_error(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = cli(
+        "run", "--controller", "http://127.0.0.1:9", "--join-token", "ejt_x", "--state-dir", tmp_path / "file" / "s"
+    )
+    assert done.returncode == 1
+    assert "file_unusable" in done.stderr
+    assert "Traceback" not in done.stderr

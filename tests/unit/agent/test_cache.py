@@ -118,3 +118,19 @@ def test_full_disk_is_a_coded_error(tmp_path: Path) -> None:
     with pytest.raises(DiskFull) as caught:
         cache.fetch(REF, Server(), nothing)
     assert caught.value.code == "disk_full"
+
+
+def test_a_file_in_use_does_not_make_room(tmp_path: Path) -> None:
+    """The artifact must still be there when its evaluation set has arrived."""
+    folder = tmp_path / "cache"
+
+    def free(_folder: Path) -> int:
+        return 15_000 - sum(item.stat().st_size for item in folder.iterdir())
+
+    cache = ArtifactCache(folder, free_floor_bytes=1000, free_bytes=free)
+    artifact, evaluation = b"a" * 10_000, b"e" * 10_000
+    path = cache.fetch(ref_of(artifact), Server(artifact), nothing)
+    with pytest.raises(DiskFull):
+        cache.fetch(ref_of(evaluation), Server(evaluation), nothing, in_use=(path,))
+    assert path.read_bytes() == artifact
+    assert cache.fetch(ref_of(evaluation), Server(evaluation), nothing).read_bytes() == evaluation
