@@ -1,5 +1,6 @@
 """One launch of the runner: load, warm-up, timed part, evaluation, and the conditions around the timed part."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -57,11 +58,16 @@ class LaunchRun:
         later = {} if is_first else {"evaluation_wanted": False}
         with Conversation(self._subject, self._bench, self._folder, self._deadline) as talk:
             self._talk = talk
-            python = talk.begin("measure", settings=settings, warm_load=is_first, **later)
+            python = talk.begin("measure", settings=settings, warm_load=is_first, cores=self._cores(meter), **later)
             figures = dict(talk.follow(self._enter)["result"])
             talk.finish()
         figures["python"] = python
         return self._collect(figures)
+
+    def _cores(self, meter: EnergyMeter) -> Optional[list[int]]:
+        """Cores for the runner where one is kept for the sampler, else None: all it has."""
+        reserved = meter.reserve_core(self._subject.settings.threads)
+        return None if reserved is None else sorted(os.sched_getaffinity(0) - {reserved})
 
     def _enter(self, event: JsonObject) -> float:
         """Do what belongs between two phases; returns how long the coming one may be silent."""

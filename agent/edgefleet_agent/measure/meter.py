@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Optional, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,13 @@ class EnergyMeter(Protocol):
     @property
     def least_timed_s(self) -> float:
         """Shortest timed part that can give an energy figure, in seconds."""
+        ...
+
+    def reserve_core(self, n_threads: int) -> Optional[int]:
+        """Choose a core for the sampler; None where the runner's threads need all cores.
+
+        The caller keeps the runner off it. Called before ``look`` and ``begin``.
+        """
         ...
 
     def look(self) -> None:
@@ -60,6 +67,10 @@ class NoSensor:
 
     extra_s = 0.0
     least_timed_s = 0.0
+
+    def reserve_core(self, n_threads: int) -> Optional[int]:  # noqa: ARG002 - the protocol's signature
+        """None, because nothing samples."""
+        return None
 
     def look(self) -> None:
         """Nothing to look at."""

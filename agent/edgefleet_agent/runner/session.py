@@ -77,6 +77,8 @@ def make_ready(loaded: Loaded, settings: "Dict[str, Any]", channel: Channel) -> 
 def load(request: "Dict[str, Any]") -> Loaded:
     """Load the artifact for the first time in this process and prepare its inputs."""
     settings, artifact = request["settings"], request["artifact"]
+    if request.get("cores"):
+        os.sched_setaffinity(0, request["cores"])  # the rest belongs to the sampler
     started = monotonic_ns()
     open_model = import_backend(request["backend"])
     import_ms = (monotonic_ns() - started) / 1e6

@@ -1,5 +1,6 @@
 """The energy meter is begun and ended around the timed part, and ended whatever happens to the run."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,6 +80,19 @@ def test_meter_is_used_around_the_timed_part(subject: Subject) -> None:
     assert report.latency_ms is not None
     assert (report.energy.value_mj, report.energy.detail) == (2.0, {"n": report.latency_ms.n})
     assert "power" in report.samples
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core can't be reserved out of one")
+def test_runner_keeps_off_the_samplers_core(subject: Subject) -> None:
+    allowed = os.sched_getaffinity(0)
+
+    class Reserving(WatchedMeter):
+        def reserve_core(self, n_threads: int) -> "int | None":
+            return max(allowed) if n_threads < len(allowed) else None
+
+    report = measure(subject, Reserving(), lambda _phase, _silent_for_s: None).report
+    assert report.environment is not None
+    assert report.environment.affinity == sorted(allowed - {max(allowed)})
 
 
 def test_timed_part_is_as_long_as_the_meter_needs(subject: Subject) -> None:
