@@ -1,7 +1,8 @@
 """Submits, follows and cancels jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -33,6 +34,13 @@ from edgefleet_deploy.targets import TARGETS
 
 MAX_RUNS = 100_000
 SUBMIT = "POST /v1/jobs"
+IDLE_BECAUSE: Mapping[str, str] = MappingProxyType(
+    {
+        "registered": "has not enrolled yet; its runs wait until its agent starts with the join token",
+        "held": "is held; its runs wait until `edgefleet device release`",
+    }
+)
+"""Why a device that a job may name takes no runs now."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,9 @@ def create_job(session: Session, request: JobCreate) -> Job:
     repository.add(session, job, *_variants(job, recipes, request.targets))
     n_variants = len(recipes) * len(request.targets)
     record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}")
+    for device in chosen:
+        if device.state in IDLE_BECAUSE:
+            record_event(session, job.id, "device_not_ready", f"{device.name} {IDLE_BECAUSE[device.state]}")
     announce(session, "job_created", job.id)
     return job
 

@@ -208,6 +208,18 @@ def test_the_log_of_a_job_is_read_in_parts(fleet: Fleet) -> None:
     assert [event["kind"] for event in first["items"] + rest["items"]] == ["submitted", "running"]
 
 
+def test_a_job_says_which_of_its_devices_take_no_runs_now(fleet: Fleet) -> None:
+    fleet.post("/v1/devices", {"name": "boxed", "board": "raspberry-pi-4"})
+    held = fleet.add_device("bench")
+    fleet.post(f"/v1/devices/{held.name}/hold")
+    job = fleet.add_job(devices=["boxed", "bench"])
+    events = fleet.get(f"/v1/jobs/{job['id']}/events")["items"]
+    assert [event["message"].split(";")[0] for event in events if event["kind"] == "device_not_ready"] == [
+        "boxed has not enrolled yet",
+        "bench is held",
+    ]
+
+
 def test_an_unknown_job_is_not_found(fleet: Fleet) -> None:
     for path in ("/v1/jobs/x", "/v1/jobs/x?wait=50", "/v1/jobs/x/events", "/v1/results?job=x", "/v1/front?job=x"):
         assert fleet.operator.get(path).status_code == 404
