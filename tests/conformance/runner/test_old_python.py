@@ -67,18 +67,22 @@ def test_real_36_compiles_every_file(python36: str, tmp_path: Path) -> None:
 def test_real_36_starts_the_runner_from_the_archive(python36: str, tmp_path: Path) -> None:
     """Even without numpy it introduces itself, and ends when its stdin does."""
     archive = write_runner_archive(tmp_path / "runner.zip")
-    done = subprocess.run(
+    child = subprocess.Popen(
         [python36, "-m", "edgefleet_agent.runner"],
         env=child_environment({}, [archive]),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
         cwd=tmp_path,
-        timeout=60,
     )
-    assert '"event": "hello"' in done.stdout
-    assert '"python": "3.6' in done.stdout
+    assert child.stdin is not None
+    assert child.stdout is not None
+    hello = child.stdout.readline()  # read before stdin ends: at its end the runner goes at once
+    child.stdin.close()
+    child.stdout.close()
+    child.wait(60)
+    assert '"event": "hello"' in hello
+    assert '"python": "3.6' in hello
 
 
 def test_interpreter_without_numpy_is_runtime_unavailable(python36: str, tmp_path: Path) -> None:
