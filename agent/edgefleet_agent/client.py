@@ -173,6 +173,7 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
 def _error_of(status: int, problem: dict[str, Any], retry_after: Optional[str]) -> ControllerError:
     code = str(problem.get("code") or "http_{}".format(status))
     message = str(problem.get("detail") or problem.get("title") or "the controller answered {}".format(status))
+    message += _field_problems(problem.get("errors"))
     if status == UNAUTHORIZED:
         return CredentialRefused("{} ({}); ask for a new join token and enrol again".format(message, code))
     if status == UPGRADE_REQUIRED:
@@ -182,6 +183,14 @@ def _error_of(status: int, problem: dict[str, Any], retry_after: Optional[str]) 
     if status in TRY_LATER or problem.get("retry") is True:
         return Unreachable("{} ({})".format(message, code), _seconds(retry_after), status)
     return RequestRefused(code, message, status)
+
+
+def _field_problems(errors: object) -> str:
+    """The fields that the controller names, such as those of a newer agent that it does not know."""
+    if not isinstance(errors, list) or not errors:
+        return ""
+    named = [item for item in errors if isinstance(item, dict)]
+    return " ({})".format("; ".join("{}: {}".format(item.get("field"), item.get("message")) for item in named))
 
 
 def _seconds(retry_after: Optional[str]) -> Optional[float]:
