@@ -57,5 +57,5 @@ def test_address_without_a_scheme_is_named() -> None:
 def test_a_refusal_names_the_fields_that_the_controller_does_not_know() -> None:
     errors = [{"field": "facts.gpu", "message": "Extra inputs are not permitted"}]
     problem = {"code": "invalid_request", "detail": "Correct the fields.", "errors": errors}
-    with pytest.raises(RequestRefused, match="facts.gpu: Extra inputs are not permitted"):
+    with pytest.raises(RequestRefused, match=r"facts\.gpu: Extra inputs are not permitted"):
         client_answering(httpx.Response(422, json=problem)).claim(CLAIM)
