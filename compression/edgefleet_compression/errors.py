@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
-class CompressionError(Exception):
-    """Compression failed; the code says why."""
+class StepError(Exception):
+    """What stops a compress or compile step; the roots of both packages' trees derive from it."""
 
-    default_code: ClassVar[str] = "compression_failed"
+    default_code: ClassVar[str] = "step_failed"
 
     def __init__(self, message: str, *, code: str | None = None, detail: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -32,6 +32,12 @@ class CompressionError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+class CompressionError(StepError):
+    """Compression failed; the code says why."""
+
+    default_code = "compression_failed"
 
 
 class RequestInvalid(CompressionError):

@@ -15,23 +15,13 @@ Every error has a stable snake_case ``code``, a message that says what was wrong
 JSON-safe ``detail``.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from edgefleet_compression.errors import StepError
 
 
-class DeployError(Exception):
+class DeployError(StepError):
     """Compilation failed; the code says why."""
 
-    default_code: ClassVar[str] = "compile_failed"
-
-    def __init__(self, message: str, *, code: str | None = None, detail: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.code = code or self.default_code
-        self.message = message
-        self.detail: dict[str, Any] = dict(detail or {})
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+    default_code = "compile_failed"
 
 
 class CompileRequestInvalid(DeployError):

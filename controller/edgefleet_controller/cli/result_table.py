@@ -28,14 +28,18 @@ COLUMNS = (
 
 
 def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> None:
-    """One line for each variant and device; a failed run keeps its line with the reason."""
+    """One line for each variant and device; a failed run keeps its line with the reason.
+
+    Notes that every row has, such as re-estimated BatchNorm statistics, tell nothing about one of them and are left out.
+    """
+    in_all = set.intersection(*(set(row.get("notes") or ()) for row in rows)) if len(rows) > 1 else set()
     print_table(COLUMNS, [_cells(row) for row in rows], title=title)
     for row in rows:
         reasons = ", ".join(row["verdict"]["reasons"])
         if row["verdict"]["status"] != "valid" and reasons:
             console.print(f"{row['name']}: {row['verdict']['status']} because of {reasons}", markup=False)
-        if row.get("notes"):
-            console.print(f"{row['name']}: note {', '.join(row['notes'])}", markup=False)
+        if notes := [note for note in row.get("notes") or () if note not in in_all]:
+            console.print(f"{row['name']}: note {', '.join(notes)}", markup=False)
 
 
 def _cells(row: JsonObject) -> tuple[object, ...]:
