@@ -11,7 +11,7 @@ PYTHON39 ?= $(call find_python,3.9)
 PYTHON36 ?= $(call find_python,3.6)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench bench-measurement test-linux-i2c format clean
+.PHONY: setup demo test check bench bench-measurement test-linux-i2c require-board-pythons format clean
 
 setup: $(VENV)/.ready
 
@@ -41,6 +41,11 @@ test: setup $(BOARD_VENVS)
 	EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
 	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
 	$(BIN)/python -m pytest $(TEST_ARGUMENTS)
+
+# CI must not skip what needs the boards' interpreters
+require-board-pythons:
+	@test -n "$(PYTHON39)" || { echo "no Python 3.9 found: install one or set PYTHON39" >&2; exit 1; }
+	@test -n "$(PYTHON36)" || { echo "no Python 3.6 found: install one or set PYTHON36" >&2; exit 1; }
 
 check: setup
 	$(BIN)/ruff format --check .
