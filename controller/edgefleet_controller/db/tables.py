@@ -293,15 +293,3 @@ class IdempotencyKey(Base):
     status: Mapped[int]
     response: Mapped[JsonObject]
     created_at: Mapped[datetime]
-
-
-class Worker(Base):
-    """A worker process of the engine and its last sign of life."""
-
-    __tablename__ = "workers"
-    executor_id: Mapped[str] = mapped_column(primary_key=True)
-    hostname: Mapped[str]
-    pid: Mapped[int]
-    queues: Mapped[list[Any]]
-    started_at: Mapped[datetime]
-    heartbeat_at: Mapped[datetime]

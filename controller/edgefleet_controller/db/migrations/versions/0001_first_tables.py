@@ -14,7 +14,6 @@ def upgrade() -> None:
     _create_blobs()
     _create_devices()
     _create_idempotency_keys()
-    _create_workers()
     _create_artifacts()
     _create_compressions()
     _create_join_tokens()
@@ -38,7 +37,6 @@ def downgrade() -> None:
         "join_tokens",
         "compressions",
         "artifacts",
-        "workers",
         "idempotency_keys",
         "devices",
         "blobs",
@@ -92,19 +90,6 @@ def _create_idempotency_keys() -> None:
         sa.Column("response", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", "operation", name=op.f("pk_idempotency_keys")),
-    )
-
-
-def _create_workers() -> None:
-    op.create_table(
-        "workers",
-        sa.Column("executor_id", sa.String(), nullable=False),
-        sa.Column("hostname", sa.String(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("queues", sa.JSON(), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("executor_id", name=op.f("pk_workers")),
     )
 
 
