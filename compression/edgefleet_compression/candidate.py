@@ -18,6 +18,7 @@ from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.inspection import inspect_model_file, read_onnx
 from edgefleet_compression.layers import resize_
 from edgefleet_compression.models.registry import build_model
+from edgefleet_compression.precision import Precision
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
 from edgefleet_compression.records import StepRecord
 from edgefleet_compression.structure import STRUCTURE_KEY, Structure, format_structure, parse_structure
@@ -32,7 +33,7 @@ class Traits:
     """What passes and compilers may rely on."""
 
     form: Literal["torch", "onnx"]
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     has_plan: bool = False
     """True for an ONNX graph that carries a post-training plan, which the compiler carries out."""
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
 from edgefleet_deploy.manifest import OperatorCost, ParityReport, TensorSpec
 from edgefleet_deploy.targets import Target
@@ -43,7 +44,7 @@ class CompiledFile:
     """The file's bytes with everything the manifest states about them."""
 
     payload: bytes
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     opset: int
     ir_version: int
     min_runtime_version: str | None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import ArtifactMismatch
 
 MANIFEST_VERSION: Literal[1] = 1
@@ -87,7 +88,7 @@ class ArtifactManifest(BaseModel):
     target: str = Field(description="Target it was compiled for.")
     runtime: str = Field(description="Runtime that loads it.")
     min_runtime_version: str | None = Field(description="Oldest version of the runtime known to load it.")
-    precision: Literal["fp32", "int8"] = Field(description="Number format of the weights and activations.")
+    precision: Precision = Field(description="Number format of the weights and activations.")
     opset: int = Field(ge=0, description="Version of the standard ONNX operators; 0 for other formats.")
     ir_version: int = Field(ge=0, description="Version of the ONNX file format; 0 for other formats.")
     inputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Inputs in order.")

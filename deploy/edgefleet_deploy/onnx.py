@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate, Traits
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy import onnx_calibration
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
 from edgefleet_deploy.errors import CandidateRefused, ParityFailed
@@ -29,7 +30,6 @@ from edgefleet_deploy.samples import Samples, calibration_samples, parity_sample
 from edgefleet_deploy.targets import Target, parse_version
 
 Array = NDArray[Any]
-Precision = Literal["fp32", "int8"]
 
 MANY_WEIGHTS = 10_000
 """From here on weights outweigh the graph's own bytes, and an int8 file must be smaller than the float one."""
@@ -60,6 +60,8 @@ class OnnxCompiler:
         """Return why no candidate of these traits can be compiled for the target, or None."""
         if target.file_format != "onnx":
             return f"this compiler writes onnx files, target {target.name} takes {target.file_format}"
+        if traits.precision not in target.precisions:
+            return f"target {target.name} takes {', '.join(target.precisions)}, this candidate is {traits.precision}"
         if traits.precision == "int8" and target.opset < QDQ_OPSET:
             return f"int8 with one scale per channel needs opset {QDQ_OPSET}, target {target.name} has {target.opset}"
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
 
 
@@ -12,8 +13,10 @@ from edgefleet_deploy.errors import TargetInvalid
 class Target:
     """One runtime and the oldest version of it that must be able to load the file.
 
-    opset and ir_version: what a file is written with (0 for formats that have none). activation_type and weight_type:
-    the integers of an int8 file, chosen because the runtime is fast with them. extension: with its dot.
+    precisions: what the runtime computes rightly; a candidate of another one is refused. opset and ir_version: what a
+    file is written with (0 for formats that have none). activation_type and weight_type: the integers of an int8 file,
+    chosen because the runtime is fast with them. extension: with its dot. boards: the kinds of board that can run it;
+    empty means any.
     """
 
     name: str
@@ -25,6 +28,8 @@ class Target:
     activation_type: str
     weight_type: str
     extension: str
+    precisions: tuple[Precision, ...]
+    boards: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a value that no compiler could act on."""
@@ -68,6 +73,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 activation_type="uint8",
                 weight_type="int8",
                 extension=".onnx",
+                precisions=("fp32", "int8"),
             ),
         )
     }

@@ -56,7 +56,7 @@ def test_every_target_has_a_compiler_of_its_runtime() -> None:
 
 
 def test_a_target_without_compiler_is_refused() -> None:
-    target = Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", ".beads")
+    target = Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", ".beads", ("fp32",))
 
     with pytest.raises(TargetInvalid) as caught:
         compiler_for(target)
@@ -66,7 +66,7 @@ def test_a_target_without_compiler_is_refused() -> None:
 
 def test_an_extension_without_dot_is_refused() -> None:
     with pytest.raises(TargetInvalid):
-        Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", "beads")
+        Target("x", "abacus", "beads", "1", 0, 0, "uint8", "int8", "beads", ("fp32",))
 
 
 def test_what_the_controller_imports_loads_neither_torch_nor_onnx() -> None:
