@@ -1,0 +1,47 @@
+"""Specifications of the passes: frozen values that serialise to JSON, become the REST schema and feed the search space.
+
+Torch-free. A field's description, range and default are the single place where they are written.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, SpecT, TeacherName
+from edgefleet_compression.passes.specs.ingredients import Distill, FakeQuant, Ingredient, Sparsify
+from edgefleet_compression.passes.specs.quantize import (
+    ActivationFormat,
+    Calibration,
+    QuantizationFormat,
+    Quantize,
+    WeightFormat,
+)
+from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
+from edgefleet_compression.passes.specs.train import Budget, LearningRateSchedule, Optimizer, Student, Train
+
+__all__ = [
+    "ActivationFormat",
+    "AnyPass",
+    "Budget",
+    "Calibration",
+    "CriterionName",
+    "Distill",
+    "FakeQuant",
+    "Fraction",
+    "Ingredient",
+    "LearningRateSchedule",
+    "Optimizer",
+    "QuantizationFormat",
+    "Quantize",
+    "ScheduleName",
+    "Sparsify",
+    "Spec",
+    "SpecT",
+    "StructuredPrune",
+    "Student",
+    "TeacherName",
+    "Train",
+    "WeightFormat",
+]
+
+AnyPass = Annotated[StructuredPrune | Quantize | Train, Field(discriminator="kind")]

@@ -1,0 +1,70 @@
+"""What may happen while a train pass trains."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, TeacherName
+from edgefleet_compression.passes.specs.quantize import QuantizationFormat
+
+
+class Sparsify(Spec):
+    """Set weights to zero while training. Zeros make a file no smaller by themselves: sizes are bytes of the file."""
+
+    kind: Literal["sparsify"] = "sparsify"
+    amount: Fraction = Field(description="Share of the weights that is zero at the end.")
+    criterion: CriterionName = Field("magnitude_l1", description="How a weight is scored; low scores go first.")
+    scope: Literal["layer", "global"] = Field(
+        "global", description="One ranking per layer, or one over the whole network."
+    )
+    structure: Literal["weights"] = Field("weights", description="What becomes zero: single weights.")
+    schedule: ScheduleName = Field("cubic", description="Course of the sparsity from start to end.")
+    start_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="Share of the budget before the first zeros.")
+    end_fraction: float = Field(0.7, gt=0.0, le=1.0, description="Share of the budget after which sparsity is final.")
+    every_steps: int = Field(5, ge=1, le=100_000, description="Steps between two updates of the masks.")
+
+    @model_validator(mode="after")
+    def _start_before_end(self) -> "Sparsify":
+        if self.start_fraction >= self.end_fraction:
+            raise PydanticCustomError("schedule_empty", "start_fraction must be below end_fraction.")
+        return self
+
+
+class FakeQuant(QuantizationFormat):
+    """Quantization-aware training: after the start, BatchNorm is folded and training sees quantized values."""
+
+    kind: Literal["fake_quant"] = "fake_quant"
+    start_fraction: float = Field(
+        0.5, ge=0.0, lt=1.0, description="Share of the budget trained in float with live BatchNorm before the folding."
+    )
+    lr_ratio: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Learning rate after the folding over the schedule's: without BatchNorm the float rate diverges.",
+    )
+
+
+class Distill(Spec):
+    """Knowledge distillation on logits (Hinton et al. 2015, arXiv:1503.02531, section 2)."""
+
+    kind: Literal["distill"] = "distill"
+    teacher: TeacherName | None = Field(
+        None, description="fixed: the model the recipe was given. Required: there is no distillation without a teacher."
+    )
+    temperature: float = Field(4.0, gt=0.0, le=100.0, description="Softening of both distributions.")
+    alpha: float = Field(
+        0.7, gt=0.0, le=1.0, description="Weight of the distillation loss; the labels' loss has the rest."
+    )
+
+    @model_validator(mode="after")
+    def _has_teacher(self) -> "Distill":
+        if self.teacher is None:
+            raise PydanticCustomError(
+                "distill_without_teacher", 'distill needs a teacher: set "teacher": "fixed" (the model given).'
+            )
+        return self
+
+
+Ingredient = Annotated[Sparsify | FakeQuant | Distill, Field(discriminator="kind")]
