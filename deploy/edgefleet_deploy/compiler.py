@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
-from edgefleet_deploy.manifest import OperatorCost, ParityReport, TensorSpec
+from edgefleet_deploy.manifest import BuildPlan, GraphSummary, OperatorCost, ParityReport, TensorSpec
 from edgefleet_deploy.targets import Target
 
 if TYPE_CHECKING:  # these load torch
@@ -54,6 +54,8 @@ class CompiledFile:
     tool_versions: dict[str, str]
     float_snr_db: float | None = None
     operators: tuple[OperatorCost, ...] | None = None
+    build_plan: BuildPlan | None = None
+    graph: GraphSummary | None = None
     notes: tuple[str, ...] = field(default=())
 
 

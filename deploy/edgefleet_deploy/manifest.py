@@ -3,9 +3,10 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import ArtifactMismatch
@@ -76,6 +77,59 @@ class OperatorCost(BaseModel):
     activation_elements: int = Field(ge=0, description="Elements of all inputs and outputs that are not constants.")
 
 
+class ShapeRange(BaseModel):
+    """Shapes of one input between which a runtime may be asked to build; the batch is the first dimension."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    min: tuple[int, ...] = Field(description="Smallest shape.")
+    opt: tuple[int, ...] = Field(description="Shape the kernels are chosen for.")
+    max: tuple[int, ...] = Field(description="Largest shape.")
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        ranks = {len(self.min), len(self.opt), len(self.max)}
+        if len(ranks) != 1 or any(
+            not 1 <= low <= middle <= high for low, middle, high in zip(self.min, self.opt, self.max, strict=False)
+        ):
+            raise PydanticCustomError("shapes_unordered", "Shapes need one rank and 1 <= min <= opt <= max.")
+        return self
+
+
+class BuildPlan(BaseModel):
+    """How the device builds its own engine from the file that ships: engines are not portable between GPUs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    runtime: Literal["tensorrt"] = Field(description="Runtime that builds.")
+    flags: tuple[Literal["fp16", "int8"], ...] = Field(
+        description="Builder flags to set; always empty when strongly typed, where the file's own types decide."
+    )
+    workspace_bytes: int = Field(gt=0, description="Upper bound of the builder's scratch memory, bytes.")
+    shapes: dict[str, ShapeRange] = Field(min_length=1, description="Shapes per input: one optimization profile.")
+    strongly_typed: bool = Field(description="Build a strongly typed network; the only kind since TensorRT 11.")
+    min_version: str = Field(description="Oldest TensorRT the file is for.")
+    max_version: str | None = Field(description="First TensorRT that must not build it; null means none is known.")
+    timing_cache: Literal["per_gpu_and_version"] = Field(
+        default="per_gpu_and_version",
+        description="Kernel timings may be reused for the same GPU and the same TensorRT version only.",
+    )
+
+    @model_validator(mode="after")
+    def _flags_fit(self) -> Self:
+        if self.strongly_typed and self.flags:
+            raise PydanticCustomError("flags_not_allowed", "A strongly typed network takes no precision flags.")
+        return self
+
+
+class GraphSummary(BaseModel):
+    """What the compiler did to the graph."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    operators_before: dict[str, int] = Field(description="Operators by type, as exported or as the person gave them.")
+    operators_after: dict[str, int] = Field(description="Operators by type, in the file that ships.")
+    fused: dict[str, int] = Field(description="How often each pattern was folded or fused, such as conv_batch_norm.")
+    layout: Literal["NCHW", "NHWC", "none"] = Field(description="Order of an image's dimensions; none without images.")
+
+
 class ArtifactManifest(BaseModel):
     """What an artifact is, what made it, and how it was checked."""
 
@@ -104,6 +158,10 @@ class ArtifactManifest(BaseModel):
     operators: tuple[OperatorCost, ...] | None = Field(
         default=None, description="Operators in order, at batch 1 unless the batch is fixed; null where not countable."
     )
+    build_plan: BuildPlan | None = Field(
+        default=None, description="How the device builds its engine; null where the file is loaded as it is."
+    )
+    graph: GraphSummary | None = Field(default=None, description="Operators, fusions and layout; null where not known.")
     notes: tuple[str, ...] = Field(default=(), description="Stable codes of what a person should know.")
 
     def canonical_json(self) -> bytes:

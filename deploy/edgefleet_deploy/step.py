@@ -127,6 +127,8 @@ def describe(compiled: CompiledFile, path: Path, wanted: CompileRequest, target:
         parity=compiled.parity,
         float_snr_db=compiled.float_snr_db,
         operators=compiled.operators,
+        build_plan=compiled.build_plan,
+        graph=compiled.graph,
         notes=compiled.notes,
     )
 

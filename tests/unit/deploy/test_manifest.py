@@ -8,9 +8,11 @@ from pydantic import ValidationError
 from edgefleet_deploy.errors import ArtifactMismatch
 from edgefleet_deploy.manifest import (
     ArtifactManifest,
+    BuildPlan,
     OutputParity,
     ParityReport,
     ParityTolerance,
+    ShapeRange,
     TensorSpec,
     file_sha256,
     verify_file,
@@ -99,3 +101,37 @@ def test_other_bytes_are_a_hash_mismatch(tmp_path: Path, content: bytes) -> None
 def test_impossible_manifest_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         make_manifest(**changes)
+
+
+def make_plan(**changes: object) -> BuildPlan:
+    fields: dict[str, object] = {
+        "runtime": "tensorrt",
+        "flags": ("int8", "fp16"),
+        "workspace_bytes": 1 << 28,
+        "shapes": {"x": ShapeRange(min=(1, 8), opt=(1, 8), max=(4, 8))},
+        "strongly_typed": False,
+        "min_version": "8.2",
+        "max_version": "9",
+    }
+    return BuildPlan.model_validate(fields | changes)
+
+
+def test_build_plan_travels_in_the_manifest() -> None:
+    manifest = make_manifest(build_plan=make_plan(), runtime="tensorrt")
+
+    assert ArtifactManifest.model_validate_json(manifest.canonical_json()).build_plan == make_plan()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"strongly_typed": True}, {"flags": ("int4",)}, {"workspace_bytes": 0}, {"shapes": {}}, {"runtime": "abacus"}],
+)
+def test_impossible_build_plan_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        make_plan(**changes)
+
+
+@pytest.mark.parametrize("largest", [(0, 8), (4, 8, 8), (4, 7)])
+def test_shapes_that_do_not_contain_each_other_are_refused(largest: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError):
+        ShapeRange(min=(1, 8), opt=(1, 8), max=largest)
