@@ -23,12 +23,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgefleet_agent.cli.bench import hash_file
-from edgefleet_agent.measure.comparison import Outcome, compare_blocks
+from edgefleet_agent.measure.comparison import compare_blocks
 from edgefleet_agent.measure.environment import describe_host, read_conditions
 from edgefleet_agent.measure.paired import BlockPlan, compare_artifacts, false_positives
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.simulate.calibration import rms_log_error
 from edgefleet_agent.statistics import wilson_interval
+from edgefleet_agent.wire.comparison import Outcome
 from edgefleet_agent.wire.messages import MeasureSettings
 
 ROOT = Path(__file__).resolve().parents[2]

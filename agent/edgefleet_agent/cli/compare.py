@@ -8,16 +8,16 @@ from pydantic import BaseModel
 
 from edgefleet_agent.cli.bench import hash_file, make_settings, subject_of
 from edgefleet_agent.errors import SettingsInvalid
-from edgefleet_agent.measure.comparison import LEAST_DIFFERENCE, Outcome
+from edgefleet_agent.measure.comparison import LEAST_DIFFERENCE
 from edgefleet_agent.measure.paired import (
     BlockPlan,
     ComparisonReport,
-    FalsePositives,
     compare_artifacts,
     count_false_positives,
     with_deadline,
 )
 from edgefleet_agent.measure.subject import Bench, Subject
+from edgefleet_agent.wire.comparison import FalsePositives, Outcome
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefleet_agent.statistics import Interval, SamplesInsufficient
+from edgefleet_agent.wire.comparison import Outcome
 
 Block = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -34,14 +34,6 @@ RUN_LENGTH = 5
 gone after five."""
 
 N_RESAMPLES = 2000
-
-
-class Outcome(str, Enum):
-    """How B compares with A."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    NO_DIFFERENCE = "no_difference"
 
 
 class Comparison(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from edgefleet_agent.measure.comparison import LEAST_PAIRS, Outcome, block_sides, compare_blocks
+from edgefleet_agent.measure.comparison import LEAST_PAIRS, block_sides, compare_blocks
 from edgefleet_agent.measure.conversation import Conversation, Deadline
 from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.launch import Rows
@@ -18,10 +18,14 @@ from edgefleet_agent.measure.verdict import Evidence, reach_verdict
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.statistics import Interval, SteadyOutcome, wilson_interval
 from edgefleet_agent.wire.base import JsonObject, Wire
+from edgefleet_agent.wire.comparison import FalsePositives, Outcome
 from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import BlobRef, Conditions, Verdict
 
 BLOCKS_PER_COUPLE = 4
+
+COMPARISON_SETTINGS = {"threads", "batch", "provider", "delegate", "seed", "warmup_seconds", "warmup_iterations"}
+"""Settings that a comparison uses and reports; the others are about a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,6 @@ class ComparisonReport(Wire):
     before: Conditions = Field(description="conditions before the first block")
     after: Conditions = Field(description="conditions after the last block")
     verdict: Verdict = Field(description="how far to trust it")
-
-
-class FalsePositives(Wire):
-    """How often this device calls one artifact different from itself."""
-
-    n_comparisons: int = Field(ge=1, description="A/A comparisons, each with fresh processes")
-    n_false_positives: int = Field(ge=0, description="comparisons with another outcome than no_difference")
-    share: float = Field(ge=0, le=1, description="n_false_positives / n_comparisons")
-    interval: Interval = Field(description="95 % Wilson interval of the share")
-    ratios: list[float] = Field(description="ratio of every comparison")
 
 
 def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, bench: Bench) -> ComparisonReport:
@@ -154,6 +148,7 @@ def false_positives(compared: Sequence[tuple[float, Outcome]]) -> FalsePositives
         share=n_false / n,
         interval=interval,
         ratios=[ratio for ratio, _ in compared],
+        outcomes=[outcome for _, outcome in compared],
     )
 
 
@@ -217,7 +212,7 @@ def _block(side: str, rows: Rows) -> ComparedBlock:
 
 
 def _settings(subject: Subject, plan: BlockPlan) -> JsonObject:
-    kept = subject.settings.model_dump(include={"threads", "batch", "seed", "warmup_seconds", "warmup_iterations"})
+    kept = subject.settings.model_dump(include=COMPARISON_SETTINGS)
     return {**kept, "n_pairs": plan.n_pairs, "block_s": plan.seconds, "block_min_samples": plan.min_samples}
 
 

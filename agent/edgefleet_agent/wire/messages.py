@@ -5,6 +5,7 @@ from typing import Literal, Optional
 from pydantic import Field, model_validator
 
 from edgefleet_agent.wire.base import PROTOCOL_VERSION, JsonObject, Wire
+from edgefleet_agent.wire.comparison import ComparisonPlan, RunKind
 from edgefleet_agent.wire.report import BlobRef, RunReport
 
 
@@ -77,6 +78,18 @@ class MeasureSettings(Wire):
 
     threads: int = Field(default=1, ge=1, le=256, description="intra-operator threads")
     batch: int = Field(default=1, ge=1, le=4096, description="samples per inference")
+    provider: Optional[str] = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="onnxruntime: execution provider, such as CPUExecutionProvider; null for the CPU",
+    )
+    delegate: Optional[str] = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="TFLite runtimes: delegate, such as xnnpack; null for the runtime's own choice",
+    )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="least length of the timed part in seconds")
     min_samples: int = Field(
         default=700, ge=1, le=10_000_000, description="least number of timed inferences (p99 needs 662)"
@@ -117,8 +130,17 @@ class MeasureSettings(Wire):
         return self
 
 
+class SecondArtifact(Wire):
+    """Artifact B of an A/B run."""
+
+    runtime: str = Field(description="runtime to use for it, such as onnxruntime")
+    artifact: BlobRef
+    artifact_name: str = Field(description="file name with the extension the runtime expects")
+    manifest: JsonObject = Field(default_factory=dict, description="its manifest (edgefleet_deploy.manifest)")
+
+
 class RunOrder(Wire):
-    """One artifact to measure once; every write about it carries ``(run_id, attempt)``."""
+    """One artifact to measure once, or to compare with a second or with itself; every write about it carries ``(run_id, attempt)``."""
 
     run_id: str
     attempt: int = Field(ge=1, description="fencing number; a write with an older one gets 409")
@@ -131,6 +153,17 @@ class RunOrder(Wire):
     )
     evaluation: Optional[BlobRef] = Field(default=None, description="evaluation set, npz: x or input names, y")
     settings: MeasureSettings = Field(default_factory=MeasureSettings)
+    kind: RunKind = Field(default="measure", description="measure, ab or aa")
+    second: Optional[SecondArtifact] = Field(default=None, description="artifact B, with kind ab only")
+    comparison: Optional[ComparisonPlan] = Field(default=None, description="with the kinds ab and aa only")
+
+    @model_validator(mode="after")
+    def _only_a_comparison_has_a_plan(self) -> "RunOrder":
+        if (self.second is not None) != (self.kind == "ab"):
+            raise ValueError("a second artifact belongs to the kind ab, and is needed there")
+        if (self.comparison is not None) != (self.kind != "measure"):
+            raise ValueError("a comparison's plan belongs to the kinds ab and aa, and is needed there")
+        return self
 
 
 class ClaimResponse(Wire):

@@ -9,6 +9,7 @@ from typing import Optional
 from pydantic import Field, model_validator
 
 from edgefleet_agent.wire.base import REPORT_VERSION, JsonObject, Wire
+from edgefleet_agent.wire.comparison import ComparisonFigures, FalsePositives
 from edgefleet_agent.wire.reasons import ErrorCode, Provenance, Reason, VerdictStatus
 
 Interval = tuple[float, float]
@@ -190,6 +191,9 @@ class RunReport(Wire):
     accuracy: Optional[AccuracySummary] = Field(default=None, description="quality on the device")
     energy: Optional[EnergySummary] = Field(default=None, description="energy per inference")
     environment: Optional[Environment] = Field(default=None, description="conditions")
+    second: Optional[BlobRef] = Field(default=None, description="artifact B of an A/B run")
+    comparison: Optional[ComparisonFigures] = Field(default=None, description="what an A/B run found")
+    false_positives: Optional[FalsePositives] = Field(default=None, description="what an A/A run found")
     verdict: Verdict = Field(description="how far to trust it")
     samples: dict[str, BlobRef] = Field(
         default_factory=dict, description="raw samples by name (latency, predictions), see wire.samples"
@@ -197,8 +201,15 @@ class RunReport(Wire):
 
     @model_validator(mode="after")
     def _a_measured_run_has_figures_and_a_failed_one_a_reason(self) -> "RunReport":
-        if self.error is None and self.latency_ms is None:
-            raise ValueError("a report without an error needs latency_ms")
+        if self.error is None and self.latency_ms is None and not self.is_comparison:
+            raise ValueError("a report without an error needs latency_ms, comparison or false_positives")
+        if self.is_comparison and (self.latency_ms is not None or self.error is not None):
+            raise ValueError("a comparison has no latency figures of its own, and a failed run no comparison")
         if self.error is not None and self.verdict.status is not VerdictStatus.INVALID:
             raise ValueError("a failed run is invalid")
         return self
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether it reports an A/B or A/A run."""
+        return self.comparison is not None or self.false_positives is not None

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefleet_agent.measure.comparison import Outcome, block_sides, compare_blocks, judge
+from edgefleet_agent.measure.comparison import block_sides, compare_blocks, judge
 from edgefleet_agent.measure.paired import BlockPlan, false_positives
 from edgefleet_agent.statistics import SamplesInsufficient
+from edgefleet_agent.wire.comparison import Outcome
 
 NOISE = Path(__file__).parents[2] / "data" / "latency_noise_x86.npz"
 N_PAIRS = 400
