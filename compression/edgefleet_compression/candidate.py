@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import nn
 
 from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.factorisation import split_
 from edgefleet_compression.inspection import inspect_model_file, read_onnx
 from edgefleet_compression.layers import resize_
 from edgefleet_compression.models.registry import build_model
@@ -98,6 +99,8 @@ def build_network(structure: Structure) -> nn.Module:
     """Return the network of a structure on the meta device: right shapes, no memory, no values."""
     with torch.device("meta"):
         model = build_model(structure.architecture, structure.arguments)
+        if structure.factorised:
+            split_(model, structure.factorised)
         if structure.layers:
             resize_(model, structure.layers)
         model.eval()

@@ -3,6 +3,7 @@
 Order rules (each with its code), checked when a recipe is made:
 
 - ``prune_after_quantize``: structure is edited before numbers are; this includes after a ``fake_quant`` training.
+- ``low_rank_after_quantize``, ``low_rank_after_sparsify``: layers are factorised before numbers are changed.
 - ``quantize_twice``: one ``quantize`` per recipe.
 - ``quantize_after_fake_quant``: a ``train`` with ``fake_quant`` already leaves a quantized candidate.
 - ``train_after_quantize``: training a quantized candidate without ``fake_quant`` would undo its scales.
@@ -21,7 +22,16 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.errors import RecipeInvalid
-from edgefleet_compression.passes.specs import AnyPass, FakeQuant, Quantize, Spec, StructuredPrune, Train
+from edgefleet_compression.passes.specs import (
+    AnyPass,
+    FakeQuant,
+    LowRank,
+    Quantize,
+    Sparsify,
+    Spec,
+    StructuredPrune,
+    Train,
+)
 
 __all__ = ["AnyPass", "Recipe", "parse_recipe", "recipe_sha256"]
 
@@ -32,6 +42,7 @@ class _OrderState:
     def __init__(self) -> None:
         self.quantized_by: str | None = None
         self.edited = False
+        self.sparsified = False
 
     def accept_prune(self) -> None:
         if self.quantized_by:
@@ -39,6 +50,19 @@ class _OrderState:
                 "prune_after_quantize",
                 "structured_prune cannot follow {by}: its scales belong to channels. Prune first, quantize last.",
                 {"by": self.quantized_by},
+            )
+        self.edited = True
+
+    def accept_low_rank(self) -> None:
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "low_rank_after_quantize",
+                "low_rank cannot follow {by}: its scales belong to the layers. Factorise first, quantize last.",
+                {"by": self.quantized_by},
+            )
+        if self.sparsified:
+            raise PydanticCustomError(
+                "low_rank_after_sparsify", "low_rank would fill the zeros of the sparsify training: factorise first."
             )
         self.edited = True
 
@@ -69,6 +93,8 @@ class _OrderState:
             )
         if fake_quant is not None:
             self.quantized_by = "fake_quant"
+        if spec.ingredient(Sparsify) is not None:
+            self.sparsified = True
         self.edited = True
 
     def _accept_student(self) -> None:
@@ -101,6 +127,8 @@ class Recipe(Spec):
         for spec in self.passes:
             if isinstance(spec, StructuredPrune):
                 state.accept_prune()
+            elif isinstance(spec, LowRank):
+                state.accept_low_rank()
             elif isinstance(spec, Quantize):
                 state.accept_quantize()
             else:
@@ -148,9 +176,12 @@ RULE_CODES = frozenset(
         "distill_without_teacher",
         "duplicate_ingredient",
         "fake_quant_start_not_zero",
+        "low_rank_after_quantize",
+        "low_rank_after_sparsify",
         "prune_after_quantize",
         "quantize_after_fake_quant",
         "quantize_twice",
+        "rank_ambiguous",
         "schedule_empty",
         "student_after_quantize",
         "student_ambiguous",

@@ -72,6 +72,9 @@ class Structure(_Part):
     layers: dict[LayerName, LayerShape] = Field(
         default_factory=dict, description="Channel counts that replace the architecture's own; empty: as instantiated."
     )
+    factorised: dict[LayerName, Literal["channel", "spatial"]] = Field(
+        default_factory=dict, description="Layers of the architecture that are two layers here, and in which form."
+    )
     quantization: QuantizationPlan | None = None
     masked: tuple[LayerName, ...] = Field((), description="Layers whose zero weights stay zero in later training.")
     input: InputSpec

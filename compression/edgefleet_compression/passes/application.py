@@ -10,7 +10,12 @@ from edgefleet_compression.child import Emit
 from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.data.dataset import DataSet, check_fits
 from edgefleet_compression.evaluate import as_tensor
-from edgefleet_compression.passes import quantize, structured_prune, train  # they register themselves with apply
+from edgefleet_compression.passes import (
+    low_rank,
+    quantize,
+    structured_prune,
+    train,
+)  # they register themselves with apply
 from edgefleet_compression.passes.dispatch import apply
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
@@ -19,7 +24,7 @@ from edgefleet_compression.records import StepRecord
 
 __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
-_REGISTERED: Final = (quantize, structured_prune, train)
+_REGISTERED: Final = (low_rank, quantize, structured_prune, train)
 
 BATCHNORM_KEPT: Final = "batchnorm_kept_no_data"
 

@@ -18,6 +18,7 @@ from edgefleet_compression.passes.specs import (
     Budget,
     Distill,
     FakeQuant,
+    LowRank,
     Quantize,
     Sparsify,
     StructuredPrune,
@@ -128,6 +129,14 @@ class TestStructuredPrune(PassConformance):
         "layer": StructuredPrune(amount=0.5),
         "global": StructuredPrune(amount=0.3, scope="global", round_to=1, criterion="magnitude_l1"),
         "random": StructuredPrune(amount=0.25, round_to=4, criterion="random"),
+    }
+
+
+class TestLowRank(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "energy": LowRank(energy=0.5),
+        "ratio": LowRank(parameters_ratio=0.6, form="channel"),
+        "spatial": LowRank(energy=0.6, form="spatial", layers=("conv2d",)),
     }
 
 

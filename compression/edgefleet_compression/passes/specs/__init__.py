@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, SpecT, TeacherName
 from edgefleet_compression.passes.specs.ingredients import Distill, FakeQuant, Ingredient, Sparsify
+from edgefleet_compression.passes.specs.low_rank import LowRank
 from edgefleet_compression.passes.specs.quantize import (
     ActivationFormat,
     Calibration,
@@ -30,6 +31,7 @@ __all__ = [
     "Fraction",
     "Ingredient",
     "LearningRateSchedule",
+    "LowRank",
     "Optimizer",
     "QuantizationFormat",
     "Quantize",
@@ -44,4 +46,4 @@ __all__ = [
     "WeightFormat",
 ]
 
-AnyPass = Annotated[StructuredPrune | Quantize | Train, Field(discriminator="kind")]
+AnyPass = Annotated[StructuredPrune | LowRank | Quantize | Train, Field(discriminator="kind")]

@@ -1,14 +1,16 @@
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.passes.specs.base import Spec
+from edgefleet_compression.precision import Precision
 
 
 class WeightFormat(Spec):
     """Format of the weights: signed, symmetric, one scale per output channel."""
 
-    bits: Literal[8] = Field(8, description="Bits per weight.")
+    bits: Literal[8, 4] = Field(8, description="Bits per weight.")
     symmetric: Literal[True] = Field(True, description="Zero is represented by the integer 0.")
     per_channel: Literal[True] = Field(True, description="One scale per output channel.")
 
@@ -18,6 +20,11 @@ class ActivationFormat(Spec):
 
     bits: Literal[8] = Field(8, description="Bits per activation.")
     signed: bool = Field(False, description="false: uint8 (onnxruntime on x86 and ARM); true: int8.")
+    mode: Literal["static", "dynamic"] = Field(
+        "static",
+        description="static: ranges are found beforehand on calibration samples; dynamic: anew for every input, while "
+        "running, which suits transformers.",
+    )
 
 
 class Calibration(Spec):
@@ -27,15 +34,44 @@ class Calibration(Spec):
     n_samples: int = Field(256, ge=1, le=65536, description="Samples of the training split to observe.")
 
 
+def format_precision(weights: WeightFormat, activations: ActivationFormat | None) -> Precision:
+    """Return the precision that these formats mean; raises ``format_unsupported`` for a pair that no compiler writes."""
+    if activations is None:
+        return "int8-weights" if weights.bits == 8 else "int4-weights"
+    if weights.bits != 8:
+        raise PydanticCustomError(
+            "format_unsupported",
+            "4 bit weights are computed in float (no runtime here multiplies them as integers): set activations to null.",
+        )
+    return "int8" if activations.mode == "static" else "int8-dynamic"
+
+
 class QuantizationFormat(Spec):
-    """The formats and the calibration that ``quantize`` and ``fake_quant`` share."""
+    """What ``quantize`` and ``fake_quant`` share."""
 
     weights: WeightFormat = Field(default_factory=WeightFormat, description="Format of the weights.")
-    activations: ActivationFormat = Field(default_factory=ActivationFormat, description="Format of the activations.")
-    calibration: Calibration = Field(default_factory=Calibration, description="How activation ranges are found.")
+    calibration: Calibration = Field(
+        default_factory=Calibration, description="How static activation ranges are found; unused by the other formats."
+    )
 
 
 class Quantize(QuantizationFormat):
-    """Post-training quantization: attach scales found on calibration samples; deploy folds them to integers, last."""
+    """Post-training quantization. Static activations: attach scales found on calibration samples, which deploy folds to
+    integers, last. Dynamic ones and weights alone: the compiler carries it out with the runtime's own tool.
+    """
 
     kind: Literal["quantize"] = "quantize"
+    activations: ActivationFormat | None = Field(
+        default_factory=ActivationFormat,
+        description="Format of the activations; null: only the weights are stored as integers, computing stays float.",
+    )
+
+    @model_validator(mode="after")
+    def _is_supported(self) -> "Quantize":
+        format_precision(self.weights, self.activations)
+        return self
+
+    @property
+    def precision(self) -> Precision:
+        """The precision it leaves."""
+        return format_precision(self.weights, self.activations)
