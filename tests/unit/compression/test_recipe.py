@@ -20,6 +20,7 @@ def train(*ingredients: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 FAKE_QUANT: dict[str, Any] = {"kind": "fake_quant", "start_fraction": 0.5}
+LOW_RANK: dict[str, Any] = {"kind": "low_rank", "energy": 0.9}
 STUDENT: dict[str, Any] = {"width_ratio": 0.5}
 
 BROKEN = [
@@ -40,6 +41,10 @@ BROKEN = [
     ("budget_ambiguous", [{"kind": "train", "budget": {"epochs": 1, "steps": 1}}]),
     ("budget_ambiguous", [{"kind": "train", "budget": {}}]),
     ("schedule_empty", [train({"kind": "sparsify", "amount": 0.5, "start_fraction": 0.8, "end_fraction": 0.8})]),
+    ("rank_ambiguous", [{"kind": "low_rank"}]),
+    ("rank_ambiguous", [{"kind": "low_rank", "energy": 0.9, "parameters_ratio": 0.5}]),
+    ("low_rank_after_quantize", [QUANTIZE, LOW_RANK]),
+    ("low_rank_after_sparsify", [train({"kind": "sparsify", "amount": 0.5}), LOW_RANK]),
     ("recipe_invalid", [{"kind": "quantize", "colour": "red"}]),
     ("recipe_invalid", [{"kind": "melt"}]),
     ("recipe_invalid", [{"kind": "structured_prune", "amount": 1.0}]),
