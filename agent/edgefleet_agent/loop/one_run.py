@@ -25,6 +25,8 @@ from edgefleet_agent.inventory import Inventory
 from edgefleet_agent.loop.heart import Heart
 from edgefleet_agent.loop.stopping import StopSwitch
 from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, failed_report, measure_artifact
+from edgefleet_agent.measure.compared_run import measure_comparison, refuse_comparison
+from edgefleet_agent.measure.emulation import as_emulated
 from edgefleet_agent.measure.runtimes import runtime_named
 from edgefleet_agent.wire.host_lock import hold_for_measurement
 from edgefleet_agent.wire.messages import DeviceKind, RunOrder
@@ -37,6 +39,7 @@ FETCH_ATTEMPTS = 8
 """With the default back-off the last attempt comes about a minute after the first; then the run is left to its lease."""
 
 Measure = Callable[[Subject, Bench], Measurement]
+Compare = Callable[[RunOrder, Subject, Optional[Subject], Bench], Measurement]
 
 
 class StandIn(Protocol):
@@ -69,25 +72,38 @@ class Workshop:
     stop: StopSwitch
     lock_directory: Optional[Path] = None
     measure: Measure = measure_artifact
+    compare: Compare = measure_comparison
     stand_in: Optional[StandIn] = None
 
     @property
     def device_kind(self) -> DeviceKind:
         """What the agent enrols as."""
-        return "physical" if self.stand_in is None else self.stand_in.kind
+        if self.stand_in is not None:
+            return self.stand_in.kind
+        return "emulated" if self.inventory.is_emulated else "physical"
 
-    def carry_out(self, order: RunOrder, subject: Subject, bench: Bench) -> Measurement:
-        """Measure, or do what the stand-in does instead."""
+    def carry_out(self, order: RunOrder, subject: Subject, second: Optional[Subject], bench: Bench) -> Measurement:
+        """Measure or compare, or do what the stand-in does instead."""
+        if order.kind != "measure":
+            if self.stand_in is not None:
+                raise refuse_comparison("a {} device".format(self.stand_in.kind))
+            return self.compare(order, subject, second, bench)
         if self.stand_in is not None:
             return self.stand_in.measure(order, subject, bench)
-        return self.measure(subject, bench)
+        return self._labelled(self.measure(subject, bench))
 
     def failed(self, order: RunOrder, error: CodedError) -> Measurement:
         """The report of an order that could not be carried out."""
-        report = failed_report(order.artifact, error)
+        failure = Measurement(failed_report(order.artifact, error), {})
         if self.stand_in is not None:
-            report = report.model_copy(update={"provenance": self.stand_in.provenance})
-        return Measurement(report, {})
+            return failure._replace(report=failure.report.model_copy(update={"provenance": self.stand_in.provenance}))
+        return self._labelled(failure)
+
+    def _labelled(self, measurement: Measurement) -> Measurement:
+        """Figures of an emulated board say that they are."""
+        if not self.inventory.is_emulated:
+            return measurement
+        return measurement._replace(report=as_emulated(measurement.report))
 
 
 def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Measurement:
@@ -97,8 +113,9 @@ def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop:
     """
     try:
         subject = _prepare(order, client, heart, workshop)
+        second = _prepare_second(order, subject, client, heart, workshop)
         with _hold_host(heart, workshop):
-            return workshop.carry_out(order, subject, replace(workshop.bench, on_phase=heart.beat))
+            return workshop.carry_out(order, subject, second, replace(workshop.bench, on_phase=heart.beat))
     except MeasurementFailed as failure:
         return workshop.failed(order, failure.error)
     except (ControllerError, DrainRequested):
@@ -109,24 +126,43 @@ def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop:
 
 
 def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Subject:
-    runtime = runtime_named(order.runtime, workshop.bench.runtimes)
-    interpreter = workshop.inventory.interpreter_for(runtime.name)
-    if interpreter is None:
-        raise MeasurementFailed(
-            ErrorCode.RUNTIME_UNAVAILABLE,
-            "no interpreter on this board holds {}; run edgefleet-agent doctor there".format(runtime.name),
-        )
+    runtime, interpreter = _interpreter(order.runtime, workshop)
     heart.beat("fetch")
     path = _fetch(order.artifact, client, heart, workshop)
     evaluation = None if order.evaluation is None else _fetch(order.evaluation, client, heart, workshop, path)
     return Subject(
         path=path,
         artifact=order.artifact,
-        runtime=runtime.name,
+        runtime=runtime,
         settings=order.settings,
         interpreter=interpreter,
         evaluation_path=evaluation,
     )
+
+
+def _prepare_second(
+    order: RunOrder, first: Subject, client: ControllerClient, heart: Heart, workshop: Workshop
+) -> Optional[Subject]:
+    """Artifact B of an A/B run, fetched while A stays in the cache."""
+    second = order.second
+    if second is None:
+        return None
+    runtime, interpreter = _interpreter(second.runtime, workshop)
+    in_use = [path for path in (first.path, first.evaluation_path) if path is not None]
+    path = _fetch(second.artifact, client, heart, workshop, *in_use)
+    return replace(first, path=path, artifact=second.artifact, runtime=runtime, interpreter=interpreter)
+
+
+def _interpreter(wanted: str, workshop: Workshop) -> "tuple[str, str]":
+    """The runtime's name and the interpreter that holds it."""
+    runtime = runtime_named(wanted, workshop.bench.runtimes)
+    interpreter = workshop.inventory.interpreter_for(runtime.name)
+    if interpreter is None:
+        raise MeasurementFailed(
+            ErrorCode.RUNTIME_UNAVAILABLE,
+            "no interpreter on this board holds {}; run edgefleet-agent doctor there".format(runtime.name),
+        )
+    return runtime.name, interpreter
 
 
 def _fetch(ref: BlobRef, client: ControllerClient, heart: Heart, workshop: Workshop, *in_use: Path) -> Path:

@@ -11,14 +11,15 @@ from pydantic import Field
 
 from edgefleet_agent.measure.comparison import LEAST_PAIRS, block_sides, compare_blocks
 from edgefleet_agent.measure.conversation import Conversation, Deadline
+from edgefleet_agent.measure.emulation import provenance_here
 from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.launch import Rows
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.measure.verdict import Evidence, reach_verdict
 from edgefleet_agent.settings import AGENT_VERSION
-from edgefleet_agent.statistics import Interval, SteadyOutcome, wilson_interval
+from edgefleet_agent.statistics import SteadyOutcome, wilson_interval
 from edgefleet_agent.wire.base import JsonObject, Wire
-from edgefleet_agent.wire.comparison import FalsePositives, Outcome
+from edgefleet_agent.wire.comparison import ComparisonFigures, FalsePositives, Outcome
 from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import BlobRef, Conditions, Verdict
 
@@ -58,7 +59,7 @@ class ComparedBlock(Wire):
     p50_ms: float = Field(gt=0, description="median latency in ms")
 
 
-class ComparisonReport(Wire):
+class ComparisonReport(ComparisonFigures):
     """How artifact B compares with artifact A on one device, with its blocks and conditions."""
 
     kind: str = Field(description="ab: two artifacts; aa: one artifact against itself")
@@ -66,15 +67,11 @@ class ComparisonReport(Wire):
     provenance: Provenance = Field(description="where the figures come from")
     a: BlobRef = Field(description="artifact A")
     b: BlobRef = Field(description="artifact B")
-    ratio: float = Field(gt=0, description="latency of B over A: median over pairs of blocks of the ratio of medians")
-    interval: Interval = Field(description="bootstrap interval of the ratio")
-    confidence: float = Field(description="confidence of the interval")
-    outcome: Outcome = Field(description="B is faster, slower, or no different (also below 1 %)")
-    n_pairs: int = Field(description="pairs of blocks")
-    n_kept: int = Field(description="couples of pairs (A B B A) that counted: the calmer half")
     blocks: list[ComparedBlock] = Field(description="all blocks in the order they ran")
     settings: JsonObject = Field(description="threads, batch, block length")
-    runtime: JsonObject = Field(description="runtime name, version and interpreter")
+    runtime: JsonObject = Field(description="runtime name, version and interpreter of A")
+    runtime_b: JsonObject = Field(description="the same of B")
+    affinity: list[int] = Field(description="cores the runners were allowed to use")
     host: JsonObject = Field(description="CPU model, cores, kernel, operating system")
     before: Conditions = Field(description="conditions before the first block")
     after: Conditions = Field(description="conditions after the last block")
@@ -93,7 +90,7 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
         ran = _run_blocks(sides, plan, bench)
         after = bench.read_conditions()
         cpu_s = sum(side.cpu_s for side in sides.values())
-        facts = sides["A"].facts
+        facts, facts_b = sides["A"].facts, sides["B"].facts
         for side in sides.values():
             side.stop()
     rows = {name: [block for side, block in ran if side == name] for name in "AB"}
@@ -110,13 +107,15 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
     return ComparisonReport(
         kind="aa" if subject_a.artifact == subject_b.artifact else "ab",
         agent_version=AGENT_VERSION,
-        provenance=Provenance.MEASURED,
+        provenance=provenance_here(),
         a=subject_a.artifact,
         b=subject_b.artifact,
         **compared._asdict(),
         blocks=[_block(side, block) for side, block in ran],
         settings=_settings(subject_a, plan),
-        runtime={"name": subject_a.runtime, **facts["runtime"], "interpreter": subject_a.interpreter},
+        runtime=_runtime(subject_a, facts),
+        runtime_b=_runtime(subject_b, facts_b),
+        affinity=facts["affinity"],
         host=describe_host(),
         before=before,
         after=after,
@@ -198,11 +197,17 @@ def _run_blocks(sides: "dict[str, _Side]", plan: BlockPlan, bench: Bench) -> "li
     ends_ns = bench.clock.now_ns() + int(plan.max_seconds * 1e9)
     ran: list[tuple[str, Rows]] = []
     for name in block_sides(plan.n_pairs):
-        is_whole = len(ran) % BLOCKS_PER_COUPLE == 0 and len(ran) >= 2 * LEAST_PAIRS
-        if is_whole and bench.clock.now_ns() >= ends_ns:
+        is_whole = len(ran) % BLOCKS_PER_COUPLE == 0
+        if is_whole and len(ran) >= 2 * LEAST_PAIRS and bench.clock.now_ns() >= ends_ns:
             break
+        if is_whole:
+            bench.on_phase("measure", 0.0)  # between two couples nothing is timed: a sign of life, or the end
         ran.append((name, sides[name].run_block(plan)))
     return ran
+
+
+def _runtime(subject: Subject, facts: JsonObject) -> JsonObject:
+    return {"name": subject.runtime, **facts["runtime"], "interpreter": subject.interpreter}
 
 
 def _block(side: str, rows: Rows) -> ComparedBlock:

@@ -87,6 +87,12 @@ def reach_verdict(*launches: Evidence) -> Verdict:
     return Verdict(status=_status(reasons), reasons=reasons)
 
 
+def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on several measurements together: all their reasons, and the worst of their states."""
+    reasons = list(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
+    return Verdict(status=_status(reasons), reasons=reasons)
+
+
 def _reasons(evidence: Evidence) -> list[Reason]:
     before, after = evidence.before, evidence.after
     return [
