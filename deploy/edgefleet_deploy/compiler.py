@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
+from edgefleet_deploy.golden import GoldenPair
 from edgefleet_deploy.manifest import BuildPlan, GraphSummary, OperatorCost, ParityReport, TensorSpec
 from edgefleet_deploy.targets import Target
 
@@ -41,7 +42,10 @@ class CompileContext:
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """The file's bytes with everything the manifest states about them."""
+    """The file's bytes with everything the manifest states about them.
+
+    golden: typical inputs with the float network's outputs; None only where every sample at hand is all zero.
+    """
 
     payload: bytes
     precision: Precision
@@ -57,6 +61,7 @@ class CompiledFile:
     build_plan: BuildPlan | None = None
     graph: GraphSummary | None = None
     notes: tuple[str, ...] = field(default=())
+    golden: GoldenPair | None = None
 
 
 class Compiler(Protocol):

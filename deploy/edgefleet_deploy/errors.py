@@ -9,6 +9,7 @@ Tree (each class is something a caller does differently about):
     |-- CandidateUnreadable     the candidate file is damaged: produce or upload it again
     |-- DataUnusable            calibration or evaluation data do not fit the model's inputs: fix the data
     |-- ParityFailed            the artifact does not compute what the candidate computes: never ship it
+    |-- GoldenInvalid           golden inputs and outputs that could prove nothing, or a damaged file of them
     `-- ArtifactMismatch        a file is not the one its manifest names: fetch it again
 
 Every error has a stable snake_case ``code``, a message that says what was wrong, where, and what to do next, and a
@@ -58,6 +59,12 @@ class ParityFailed(DeployError):
     """The artifact's outputs differ from the candidate's by more than the stated tolerance."""
 
     default_code = "parity_failed"
+
+
+class GoldenInvalid(DeployError):
+    """Golden inputs and outputs do not fit together, are not finite, or their file is damaged."""
+
+    default_code = "golden_invalid"
 
 
 class ArtifactMismatch(DeployError):

@@ -65,6 +65,20 @@ class ParityReport(BaseModel):
     tolerance: ParityTolerance = Field(description="The bounds that held.")
 
 
+class GoldenRecord(BaseModel):
+    """The golden outputs that travel with the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of golden.npz.")
+    size_bytes: int = Field(gt=0, description="Size of golden.npz, bytes.")
+    n_samples: int = Field(ge=1, description="Number of golden samples.")
+    source: Literal["validation", "train", "random"] = Field(description="Where the samples come from.")
+    tolerance_db: float = Field(ge=0, description="How far a device's SNR may be below the host's, dB.")
+    host_snr_db: dict[str, float | None] = Field(
+        description="Output -> SNR of this file on the host against the float network, dB; null when they are equal."
+    )
+
+
 class OperatorCost(BaseModel):
     """What one operator of the file costs in one inference, whatever it runs on."""
 
@@ -162,6 +176,9 @@ class ArtifactManifest(BaseModel):
         default=None, description="How the device builds its engine; null where the file is loaded as it is."
     )
     graph: GraphSummary | None = Field(default=None, description="Operators, fusions and layout; null where not known.")
+    golden: GoldenRecord | None = Field(
+        default=None, description="Golden outputs of this file; null where no typical sample was at hand."
+    )
     notes: tuple[str, ...] = Field(default=(), description="Stable codes of what a person should know.")
 
     def canonical_json(self) -> bytes:

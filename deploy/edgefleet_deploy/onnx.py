@@ -18,6 +18,7 @@ from edgefleet_compression.precision import Precision
 from edgefleet_deploy import onnx_calibration
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
 from edgefleet_deploy.errors import CandidateRefused, ParityFailed
+from edgefleet_deploy.golden import make_golden
 from edgefleet_deploy.manifest import ParityReport, TensorSpec
 from edgefleet_deploy.onnx_export import export_module, refuse_non_finite, run_module
 from edgefleet_deploy.onnx_files import copy_model, name_batch, opset_candidates, refuse_unsupported
@@ -204,6 +205,12 @@ def _finish(written: _Written, context: CompileContext) -> CompiledFile:
             *parity_notes,
             *_version_notes(min_version, context),
             *_size_notes(written, len(payload)),
+        ),
+        golden=make_golden(
+            written.samples.inputs,
+            written.reference if written.float_reference is None else written.float_reference,
+            outputs,
+            written.samples.source,
         ),
     )
 

@@ -1,8 +1,8 @@
 """The compile step as a child process: ``python -m edgefleet_deploy.step``.
 
 Protocol: edgefleet_compression.child. Task ``compile`` takes {candidate, target, data, evaluation, recipe_sha256, seed,
-threads, output_dir} and answers {artifact, manifest, parity, accuracy_host, notes}; ``artifact`` is a file name in
-output_dir.
+threads, output_dir} and answers {artifact, golden, manifest, parity, accuracy_host, notes}; ``artifact`` and ``golden``
+are file names in output_dir, ``golden`` is null where no typical sample was at hand.
 """
 
 import os
@@ -20,7 +20,8 @@ from edgefleet_compression.errors import CompressionError
 from edgefleet_deploy.accuracy import HostAccuracy, measure_accuracy, read_evaluation, unknown_accuracy
 from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, compiler_for
 from edgefleet_deploy.errors import CompileRequestInvalid, DeployError
-from edgefleet_deploy.manifest import ArtifactManifest, file_sha256
+from edgefleet_deploy.golden import GOLDEN_FILE, GOLDEN_TOLERANCE_DB, GoldenPair, write_golden
+from edgefleet_deploy.manifest import ArtifactManifest, GoldenRecord, file_sha256
 from edgefleet_deploy.targets import Target, target_from_request
 
 
@@ -50,9 +51,12 @@ def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         emit(0.8, "measuring accuracy on this host")
         accuracy = _accuracy(compiler, compiled, wanted)
         _write_atomically(compiled.payload, Path(work_dir), wanted.output_dir / target.file_name)
+        if compiled.golden is not None:
+            _write_atomically(write_golden(compiled.golden), Path(work_dir), wanted.output_dir / GOLDEN_FILE)
     manifest = describe(compiled, wanted.output_dir / target.file_name, wanted, target)
     return {
         "artifact": target.file_name,
+        "golden": GOLDEN_FILE if compiled.golden is not None else None,
         "manifest": manifest.model_dump(mode="json"),
         "parity": compiled.parity.model_dump(mode="json"),
         "accuracy_host": accuracy.model_dump(mode="json"),
@@ -129,7 +133,21 @@ def describe(compiled: CompiledFile, path: Path, wanted: CompileRequest, target:
         operators=compiled.operators,
         build_plan=compiled.build_plan,
         graph=compiled.graph,
+        golden=_record(compiled.golden, wanted.output_dir / GOLDEN_FILE),
         notes=compiled.notes,
+    )
+
+
+def _record(pair: GoldenPair | None, path: Path) -> GoldenRecord | None:
+    if pair is None:
+        return None
+    return GoldenRecord(
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        n_samples=pair.n_samples,
+        source=pair.source,
+        tolerance_db=GOLDEN_TOLERANCE_DB,
+        host_snr_db=dict(pair.host_snr_db),
     )
 
 

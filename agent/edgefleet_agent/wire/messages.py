@@ -123,6 +123,13 @@ class MeasureSettings(Wire):
         default=120.0, ge=0, le=3600, description="measure anyway after waiting this long in all, with not_cooled_down"
     )
 
+    min_accelerator_share: Optional[float] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a run with a smaller share on the accelerator, or an unknown one, is invalid: placement_too_low",
+    )
+
     @model_validator(mode="after")
     def _a_paced_mode_has_a_rate(self) -> "MeasureSettings":
         if (self.rate_per_s is None) != (self.mode == "back_to_back"):
@@ -152,6 +159,9 @@ class RunOrder(Wire):
         default_factory=dict, description="the artifact's manifest (edgefleet_deploy.manifest)"
     )
     evaluation: Optional[BlobRef] = Field(default=None, description="evaluation set, npz: x or input names, y")
+    golden: Optional[BlobRef] = Field(
+        default=None, description="golden inputs and outputs, npz (edgefleet_deploy.golden); checked before the warm-up"
+    )
     settings: MeasureSettings = Field(default_factory=MeasureSettings)
     kind: RunKind = Field(default="measure", description="measure, ab or aa")
     second: Optional[SecondArtifact] = Field(default=None, description="artifact B, with kind ab only")

@@ -81,6 +81,7 @@ class Reason(str, Enum):
     RATE_NOT_SUSTAINED = "rate_not_sustained"
     TEMPERATURE_HIGH = "temperature_high"
     NON_FINITE_OUTPUT = "non_finite_output"
+    PLACEMENT_TOO_LOW = "placement_too_low"
 
 
 class ErrorCode(str, Enum):
@@ -94,6 +95,9 @@ class ErrorCode(str, Enum):
     INTERPRETER_MISSING = "interpreter_missing"
     UNSUPPORTED_INPUT = "unsupported_input"
     EVALUATION_DATA_INVALID = "evaluation_data_invalid"
+    GOLDEN_DATA_INVALID = "golden_data_invalid"
+    WRONG_OUTPUT = "wrong_output"
+    BOARD_MISMATCH = "board_mismatch"
     RUNNER_CRASHED = "runner_crashed"
     RUNNER_KILLED = "runner_killed"
     RUNNER_HUNG = "runner_hung"

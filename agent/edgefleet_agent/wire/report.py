@@ -4,7 +4,7 @@ Units stand in the names: ``_ms`` milliseconds, ``_bytes`` bytes, ``_mj`` millij
 of CLOCK_MONOTONIC. An absent figure is ``None`` with a reason, never zero.
 """
 
-from typing import Optional
+from typing import Literal, Optional
 
 from pydantic import Field, model_validator
 
@@ -109,6 +109,48 @@ class AccuracySummary(Wire):
     reason: Optional[Reason] = Field(default=None, description="why the value is null")
 
 
+class GoldenOutput(Wire):
+    """One output on the golden samples, compared with the float network's."""
+
+    name: str = Field(description="name of the output")
+    snr_db: Optional[float] = Field(
+        description="power of the float network's output over that of the difference, dB; null when they are equal, or "
+        "when n_non_finite is not 0"
+    )
+    host_snr_db: Optional[float] = Field(description="the same on the compiling host; null when they are equal")
+    required_snr_db: float = Field(description="least snr_db that passes")
+    max_abs_error: Optional[float] = Field(
+        description="largest difference in the output's own unit; null when n_non_finite is not 0"
+    )
+    n_non_finite: int = Field(default=0, ge=0, description="values that are NaN or infinite")
+    n_clear: int = Field(default=0, ge=0, description="samples whose class the float network is sure of")
+    n_clear_wrong: int = Field(default=0, ge=0, description="those of them that the device answers otherwise")
+
+
+class GoldenSummary(Wire):
+    """The check of the artifact's golden outputs on the device, before anything was timed."""
+
+    passed: bool = Field(description="whether the runtime computes what the artifact is")
+    n_samples: int = Field(ge=0, description="golden samples")
+    outputs: list[GoldenOutput] = Field(default_factory=list, description="figures for each output")
+
+
+class PlacementSummary(Wire):
+    """Which provider or delegate ran what, from a pass of its own that feeds no latency."""
+
+    shares: dict[str, float] = Field(
+        default_factory=dict, description="provider or delegate -> its share in [0, 1]; empty where unknown"
+    )
+    n_operators: dict[str, int] = Field(default_factory=dict, description="provider or delegate -> operators it ran")
+    basis: Optional[Literal["time", "operators", "macs"]] = Field(
+        default=None, description="what the shares are of; null where unknown"
+    )
+    accelerator_share: Optional[float] = Field(
+        default=None, ge=0, le=1, description="share of everything that is not the CPU; null where unknown"
+    )
+    reason: Optional[str] = Field(default=None, description="why the placement is unknown")
+
+
 class EnergySummary(Wire):
     """Energy per inference; gross unless named ``net``. Without a sensor the value is null and the reason says so."""
 
@@ -190,6 +232,10 @@ class RunReport(Wire):
     memory: Optional[MemorySummary] = Field(default=None, description="memory by phase")
     accuracy: Optional[AccuracySummary] = Field(default=None, description="quality on the device")
     energy: Optional[EnergySummary] = Field(default=None, description="energy per inference")
+    golden: Optional[GoldenSummary] = Field(
+        default=None, description="check of the golden outputs; null where the artifact has none"
+    )
+    placement: Optional[PlacementSummary] = Field(default=None, description="which provider or delegate ran what")
     environment: Optional[Environment] = Field(default=None, description="conditions")
     second: Optional[BlobRef] = Field(default=None, description="artifact B of an A/B run")
     comparison: Optional[ComparisonFigures] = Field(default=None, description="what an A/B run found")

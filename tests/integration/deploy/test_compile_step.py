@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgefleet_deploy.manifest import ArtifactManifest, verify_file
+from edgefleet_deploy.manifest import ArtifactManifest, file_sha256, verify_file
 
 DIGITS = {"kind": "packaged", "name": "digits"}
 
@@ -66,7 +66,10 @@ def test_step_ends_with_an_artifact_that_its_manifest_describes(
     verify_file(manifest, tmp_path / result["artifact"])
     assert status == 0
     assert [event["event"] for event in events[:-1]] == ["progress"] * (len(events) - 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz", "model.onnx"]
+    assert manifest.golden is not None
+    assert file_sha256(tmp_path / result["golden"]) == manifest.golden.sha256
+    assert (manifest.golden.n_samples, manifest.golden.source) == (8, "validation")
     assert result["accuracy_host"]["n"] > 200
     assert result["accuracy_host"]["value"] == result["accuracy_host"]["n_correct"] / result["accuracy_host"]["n"]
 
