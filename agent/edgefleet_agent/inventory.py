@@ -16,10 +16,11 @@ from typing import Optional, Union
 import psutil
 
 from edgefleet_agent.measure.child_process import child_environment
+from edgefleet_agent.measure.emulation import find_emulator
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, cpu_model, operating_system, read_text
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
-from edgefleet_agent.settings import AGENT_VERSION, AgentSettings
+from edgefleet_agent.settings import AGENT_VERSION, AgentSettings, read_fact_files
 from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.messages import DeviceFacts, RuntimeFacts
 
@@ -27,6 +28,9 @@ PROBE_TIMEOUT_S = 60.0
 """Importing a runtime from a cold SD card takes tens of seconds."""
 
 LINUX_HOST = "linux-host"
+
+EMULATOR = "emulator"
+"""Label of a board that is emulated: the emulator's name, or ``unknown``."""
 
 BOARD_MODELS: Sequence[tuple[str, str]] = (
     ("Raspberry Pi 5", "raspberry-pi-5"),
@@ -65,6 +69,11 @@ class Inventory:
     facts: DeviceFacts
     failures: tuple[ProbeFailure, ...]
 
+    @property
+    def is_emulated(self) -> bool:
+        """Is this board emulated, so that its times are no results?"""
+        return EMULATOR in self.facts.labels
+
     def interpreter_for(self, runtime: str) -> Optional[str]:
         """The interpreter that holds the runtime, or None."""
         return next((item.interpreter for item in self.facts.runtimes if item.name == runtime), None)
@@ -73,7 +82,12 @@ class Inventory:
 def take_inventory(settings: AgentSettings, roots: Roots = THIS_HOST, sensors: Sequence[JsonObject] = ()) -> Inventory:
     """Look at the board and probe the runtimes; takes seconds."""
     found, failures = probe_runtimes(settings.interpreters)
-    accelerator = {"accelerator": "coral-usb"} if has_coral_usb(roots) else {}
+    emulator = find_emulator(roots) or ("unknown" if settings.emulated else None)
+    noticed = {
+        **({"accelerator": "coral-usb"} if has_coral_usb(roots) else {}),
+        **({EMULATOR: emulator} if emulator is not None else {}),
+    }
+    left_here = read_fact_files(Path(settings.facts_dir) if settings.facts_dir else None)
     facts = DeviceFacts(
         agent_version=AGENT_VERSION,
         board=settings.board or detect_board(roots),
@@ -85,7 +99,7 @@ def take_inventory(settings: AgentSettings, roots: Roots = THIS_HOST, sensors: S
         memory_bytes=psutil.virtual_memory().total,
         runtimes=found,
         sensors=list(sensors),
-        labels={**accelerator, **settings.labels},
+        labels={**left_here, **settings.labels, **noticed},
     )
     return Inventory(facts, tuple(failures))
 

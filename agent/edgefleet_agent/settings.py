@@ -50,6 +50,13 @@ class AgentSettings(BaseModel):
         description="power sensors on I2C, such as ina226,bus=1,address=0x40,shunt=0.01 (sensors.spec.parse_sensor)",
     )
     labels: dict[str, str] = Field(default_factory=dict, description="labels the controller shows for this device")
+    facts_dir: Optional[str] = Field(
+        default="/etc/edgefleet-agent/facts.d",
+        description="folder of *.json files, name -> text, that whoever set the board up left as labels",
+    )
+    emulated: bool = Field(
+        default=False, description="this board is emulated, where the agent can't notice it (a virtual machine)"
+    )
     cache_free_bytes: int = Field(
         default=GIBIBYTE // 2, ge=0, description="disk space the artifact cache leaves free, in bytes"
     )
@@ -94,6 +101,20 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsInvalid("{} must hold a JSON object".format(path))
     return content
+
+
+def read_fact_files(folder: Optional[Path]) -> dict[str, str]:
+    """Labels from the folder's *.json files, in the order of their names; empty where there is no such folder.
+
+    Raises SettingsInvalid naming the file that can't be read or is not a mapping of names to texts.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*.json")) if folder is not None else []:
+        content = _from_file(path)
+        if not all(isinstance(value, str) for value in content.values()):
+            raise SettingsInvalid("{} must map names to texts, as labels do; correct or remove it".format(path))
+        found.update(content)
+    return found
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

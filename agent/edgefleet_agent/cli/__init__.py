@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what the agent does")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
+    _add_enrol(commands)
     _add_bench(commands)
     _add_comparisons(commands)
     _add_profile(commands)
@@ -57,13 +58,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("run", help="serve a controller: take runs, measure them, report")
+    _add_controller(parser)
+    parser.add_argument("--once", action="store_true", help="end after one run")
+    parser.set_defaults(command=_run)
+
+
+def _add_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("enrol", help="make this board known to a controller, and end")
+    _add_controller(parser)
+    parser.set_defaults(command=_enrol)
+
+
+def _add_controller(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controller", metavar="URL", help="base address, such as http://controller:8000")
     parser.add_argument("--join-token", metavar="TOKEN", help="one-time token; needed for the first start only")
     parser.add_argument("--name", help="wanted name of this device")
     parser.add_argument("--state-dir", type=Path, help="folder for identity, cache and spool")
     _add_sensor(parser)
-    parser.add_argument("--once", action="store_true", help="end after one run")
-    parser.set_defaults(command=_run)
 
 
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -173,6 +184,12 @@ def _run(options: argparse.Namespace) -> int:
     from edgefleet_agent.cli.serve import serve
 
     return serve(options)
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.serve import enrol
+
+    return enrol(options)
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from edgefleet_agent.cli.energy import best_meter, usable_sensors
 from edgefleet_agent.errors import MeasurementFailed, SettingsInvalid
 from edgefleet_agent.inventory import probe_runtimes
 from edgefleet_agent.measure.artifact import Bench, Subject, failed_report, measure_artifact
+from edgefleet_agent.measure.emulation import as_emulated, find_emulator
 from edgefleet_agent.measure.runtimes import RUNTIMES, runtime_for_file, runtime_named
 from edgefleet_agent.settings import default_state_directory, load_settings
 from edgefleet_agent.wire.messages import MeasureSettings
@@ -32,6 +33,7 @@ def bench(options: argparse.Namespace) -> int:
         settings = load_settings(default_state_directory(), {"sensors": options.sensors})
         meter = best_meter(usable_sensors(settings.sensors))
         report = measure_artifact(_subject(options, artifact), Bench(meter=meter, on_phase=_show_phase)).report
+        report = as_emulated(report) if settings.emulated or find_emulator() else report
     except MeasurementFailed as failure:
         report = failed_report(artifact, failure.error)
     if options.json is not None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgefleet_agent.cli.energy import configured_sensors
-from edgefleet_agent.inventory import Inventory, take_inventory
+from edgefleet_agent.inventory import EMULATOR, Inventory, take_inventory
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, read_conditions
 from edgefleet_agent.sensors.selftest import describe_sensors
 from edgefleet_agent.sensors.spec import SensorSpec
@@ -45,6 +45,7 @@ def examine(inventory: Inventory, roots: Roots, configured: Sequence[SensorSpec]
     """All findings about this board."""
     return [
         _board(inventory),
+        *_emulation(inventory),
         *_runtimes(inventory),
         _frequency(roots),
         _peak_memory(Path("/proc/self/clear_refs")),
@@ -65,6 +66,14 @@ def _board(inventory: Inventory) -> Finding:
         sys.version.split()[0],
     )
     return Finding("board", "ok", text)
+
+
+def _emulation(inventory: Inventory) -> list[Finding]:
+    if not inventory.is_emulated:
+        return []
+    text = "this board is emulated ({})".format(inventory.facts.labels[EMULATOR])
+    advice = "runs show that files load and give the right outputs; their times are never results"
+    return [Finding("emulation", "warning", text, advice)]
 
 
 def _runtimes(inventory: Inventory) -> list[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Optional
+from typing import Callable, Optional
 
 import httpx
 
@@ -35,6 +35,15 @@ EXIT_INTERRUPTED = 130
 
 def serve(options: argparse.Namespace) -> int:
     """Serve a controller until stopped: SIGTERM or SIGINT ends after the current run, a second one at once."""
+    return _with_agent(options, lambda agent: agent.serve(max_runs=1 if options.once else None))
+
+
+def enrol(options: argparse.Namespace) -> int:
+    """Enrol this board and end, so that the service that is started next needs no join token."""
+    return _with_agent(options, lambda agent: print("enrolled as " + agent.enrol()))
+
+
+def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> int:
     logging.getLogger("edgefleet_agent").setLevel(logging.INFO)
     state = options.state_dir or default_state_directory()
     state.mkdir(parents=True, exist_ok=True)
@@ -43,7 +52,7 @@ def serve(options: argparse.Namespace) -> int:
     _handle_signals(stop)
     try:
         with only_agent_in(state), httpx.Client(base_url=settings.controller or "") as http:
-            _build(http, settings, state, stop).serve(max_runs=1 if options.once else None)
+            act(_build(http, settings, state, stop))
     except (CredentialRefused, UpgradeNeeded) as err:
         print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
         return EXIT_REFUSED

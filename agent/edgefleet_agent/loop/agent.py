@@ -86,6 +86,14 @@ class Agent:
             log.info("told to stop")
         self._say_goodbye()
 
+    def enrol(self) -> str:
+        """Become known to the controller without taking runs; returns the device's name. A second time changes nothing.
+
+        Raises what ``serve`` raises where the controller refuses, and DrainRequested when stopped while it is unreachable.
+        """
+        self._become_known()
+        return self._known().enrolment.name
+
     def handle(self, order: RunOrder) -> None:
         """Carry out one order and deliver its report, or keep it for later."""
         log.info("run %s, attempt %d: %s with %s", order.run_id, order.attempt, order.artifact_name, order.runtime)

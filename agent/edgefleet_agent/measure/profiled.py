@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.conversation import Conversation, Deadline
+from edgefleet_agent.measure.emulation import provenance_here
 from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.profile import OperatorTime, read_profile
 from edgefleet_agent.measure.subject import Bench, Subject
@@ -48,7 +49,7 @@ def profile_artifact(subject: Subject, bench: Bench, n_inferences: int) -> Profi
         nodes, kinds = read_profile(_read_events(folder / "profile.json"), n_inferences)
     return ProfileReport(
         agent_version=AGENT_VERSION,
-        provenance=Provenance.MEASURED,
+        provenance=provenance_here(),
         artifact=subject.artifact,
         n_inferences=n_inferences,
         operators=kinds,

@@ -81,6 +81,7 @@ class Reason(str, Enum):
     RATE_NOT_SUSTAINED = "rate_not_sustained"
     TEMPERATURE_HIGH = "temperature_high"
     NON_FINITE_OUTPUT = "non_finite_output"
+    EMULATED = "emulated"
     PLACEMENT_TOO_LOW = "placement_too_low"
 
 

@@ -21,7 +21,10 @@ def add(
     board: Annotated[
         str, typer.Option(help="Board kind, such as raspberry-pi-4, jetson-nano or linux-host.")
     ] = "linux-host",
-    kind: Annotated[str, typer.Option(help="physical, or simulated for edgefleet-agent simulate.")] = "physical",
+    kind: Annotated[
+        str,
+        typer.Option(help="physical, simulated (edgefleet-agent simulate) or emulated (its times are never results)."),
+    ] = "physical",
     label: Annotated[list[str] | None, typer.Option(help="key=value; may be given several times.")] = None,
     url: UrlOption = None,
     data_dir: DataDirOption = None,

@@ -9,6 +9,8 @@ from edgefleet_controller.results.schemas import EnergyRow, LatencyRow, VariantR
 
 JsonObject = dict[str, Any]
 TRUSTED = ("valid", "suspect")
+EMULATED = "emulated"
+"""Provenance whose times, memory and energy are those of an emulator: they stay in the store and are shown nowhere."""
 
 
 def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
@@ -57,7 +59,7 @@ def _plain_row(record: VariantRecord) -> VariantRow:
         retention=None,
         latency_ms=_latency(record) if report else None,
         speedup_p50=None,
-        peak_memory_bytes=(report.get("memory") or {}).get("peak_memory_bytes"),
+        peak_memory_bytes=None if _is_emulated(record) else (report.get("memory") or {}).get("peak_memory_bytes"),
         energy=_energy(record, report),
         verdict=_verdict(record),
         on_front=False,
@@ -71,10 +73,14 @@ def _figures(record: VariantRecord) -> Mapping[str, Any]:
     return record.result.report if is_measured and record.result is not None else {}
 
 
+def _is_emulated(record: VariantRecord) -> bool:
+    return record.result is not None and record.result.provenance == EMULATED
+
+
 def _latency(record: VariantRecord) -> LatencyRow | None:
     result = record.result
     reported = _figures(record).get("latency_ms")
-    if result is None or result.latency_n is None or reported is None:
+    if result is None or result.latency_n is None or reported is None or _is_emulated(record):
         return None
     return LatencyRow(
         p50=result.latency_p50_ms,
@@ -90,6 +96,8 @@ def _energy(record: VariantRecord, report: Mapping[str, Any]) -> EnergyRow:
     result = record.result
     if not report or result is None:
         return EnergyRow(value_mj=None, scope=None, reason="not_measured")
+    if _is_emulated(record):
+        return EnergyRow(value_mj=None, scope=None, reason=EMULATED)
     return EnergyRow(value_mj=result.energy_mj, scope=result.energy_scope, reason=result.energy_reason)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.results.rows import EMULATED
 from edgefleet_controller.results.schemas import Front, FrontRequest, VariantRow
 from edgefleet_controller.results.service import front_of_rows, variant_rows
 from edgefleet_controller.web.front_figure import FrontFigure, draw_front
@@ -28,9 +29,13 @@ class JobPage:
 
 
 def job_page(session: Session, job_id: str) -> JobPage:
-    """The page's content. A device that is not physical has a figure of its own, labelled with its provenance."""
+    """The page's content. A device that is not physical has a figure of its own, labelled with its provenance.
+
+    An emulated one has none: its rows in the table say that the files ran, and there is nothing to draw.
+    """
     rows = variant_rows(session, job_id)
-    devices = {row.device_id: row for row in rows if row.device_id is not None and row.provenance is not None}
+    drawn = [row for row in rows if row.device_id is not None and row.provenance not in (None, EMULATED)]
+    devices = {row.device_id: row for row in drawn}
     sections = [_section(job_id, rows, row) for row in devices.values()]
     return JobPage(rows, sections)
 

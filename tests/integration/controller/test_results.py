@@ -139,3 +139,33 @@ def test_variants_that_were_not_dispatched_keep_their_row(fleet: Fleet) -> None:
         ("baseline", "pending", None),
         ("int8", "pending", None),
     ]
+
+
+def test_emulated_times_are_shown_nowhere(fleet: Fleet) -> None:
+    real, emulated = fleet.add_device("real"), fleet.add_device("emulated", kind="emulated")
+    job = fleet.add_job()
+    measure(fleet, job, real, 0, factor=1.0, accuracy=0.9, n_bytes=10)
+    measure(
+        fleet,
+        job,
+        emulated,
+        0,
+        factor=1.0,
+        accuracy=1.0,
+        n_bytes=10,
+        provenance="emulated",
+        verdict={"status": "invalid", "reasons": ["emulated"]},
+    )
+    rows = {row["device_name"]: row for row in fleet.get("/v1/results", job=job["id"])["items"]}
+    shown = rows["emulated"]
+    assert (shown["run_state"], shown["provenance"], shown["accuracy_device"]) == ("completed", "emulated", 1.0)
+    assert [shown[name] for name in ("latency_ms", "speedup_p50", "peak_memory_bytes")] == [None, None, None]
+    assert (shown["energy"]["reason"], shown["on_front"]) == ("emulated", False)
+    assert rows["real"]["latency_ms"]["n"] == 700
+    for provenance in ("measured", "emulated"):
+        front = fleet.get("/v1/front", job=job["id"], provenance=provenance)
+        assert "emulated" not in [point["device_name"] for point in front["points"]]
+    page = fleet.operator.get(f"/jobs/{job['id']}").text
+    assert "Front on real" in page
+    assert "Front on emulated" not in page
+    assert ">emulated</span>" in page
