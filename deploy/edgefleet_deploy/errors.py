@@ -10,6 +10,9 @@ Tree (each class is something a caller does differently about):
     |-- DataUnusable            calibration or evaluation data do not fit the model's inputs: fix the data
     |-- ParityFailed            the artifact does not compute what the candidate computes: never ship it
     |-- GoldenInvalid           golden inputs and outputs that could prove nothing, or a damaged file of them
+    |-- CompilerUnavailable     the vendor's tool is not installed here: install it, or choose another target
+    |-- CompilerFailed          the vendor's tool gave up or ran too long: its last words are in the detail
+    |-- FileUnusable            a file given for checking is damaged, of another kind or compiled already
     `-- ArtifactMismatch        a file is not the one its manifest names: fetch it again
 
 Every error has a stable snake_case ``code``, a message that says what was wrong, where, and what to do next, and a
@@ -65,6 +68,24 @@ class GoldenInvalid(DeployError):
     """Golden inputs and outputs do not fit together, are not finite, or their file is damaged."""
 
     default_code = "golden_invalid"
+
+
+class CompilerUnavailable(DeployError):
+    """The vendor's compiler is not installed on this host; the message says where it comes from."""
+
+    default_code = "compiler_unavailable"
+
+
+class CompilerFailed(DeployError):
+    """The vendor's compiler ended without a file; its last words are in the detail."""
+
+    default_code = "compiler_failed"
+
+
+class FileUnusable(DeployError):
+    """A file given for checking is damaged, of another kind, or compiled already."""
+
+    default_code = "file_unusable"
 
 
 class ArtifactMismatch(DeployError):
