@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgefleet_compression.candidate import Candidate
 from edgefleet_compression.context import Context
-from edgefleet_compression.criteria import CRITERIA
+from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
@@ -53,9 +53,10 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     refuse_quantized(spec, structure, code="prune_after_quantize")
     model.eval()
     before = read_layers(model)
-    graph = tp.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(2, *structure.input.shape))
+    example = torch.zeros(2, *structure.input.shape)
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
     outputs = _output_layers(before, structure.task.n_classes)
-    groups, skipped = _scored_groups(spec, model, graph, outputs, context)
+    groups, skipped = _scored_groups(spec, graph, outputs, Scene(model, example[:1], context.data, _generator(context)))
     kept = _kept_per_group(spec, groups)
     for group in groups:
         skipped += _prune_group_(model, graph, group, kept[group.root], spec)
@@ -78,6 +79,10 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     )
 
 
+def _generator(context: Context) -> torch.Generator:
+    return torch.Generator().manual_seed(context.seed)
+
+
 def _output_layers(layers: Mapping[str, LayerShape], n_classes: int) -> list[str]:
     """Return the layer that gives the logits: the last one with one output per class."""
     names = [name for name, shape in layers.items() if shape.kind != "batchnorm2d" and shape.n_out == n_classes]
@@ -86,11 +91,11 @@ def _output_layers(layers: Mapping[str, LayerShape], n_classes: int) -> list[str
 
 
 def _scored_groups(
-    spec: StructuredPrune, model: nn.Module, graph: Any, outputs: Sequence[str], context: Context
+    spec: StructuredPrune, graph: Any, outputs: Sequence[str], scene: Scene
 ) -> tuple[list[_Group], list[Skip]]:
+    model = scene.model
     names = {module: name for name, module in model.named_modules()}
-    generator = torch.Generator().manual_seed(context.seed)
-    scores = CRITERIA[spec.criterion](weights_of(model), model=model, data=context.data, generator=generator)
+    scores = score_weights(weights_of(model), spec.criterion, scene)
     skipped = [Skip(layer=name, reason="output layer: one channel per class") for name in outputs]
     ignored = [model.get_submodule(name) for name in outputs]
     groups: list[_Group] = []
@@ -120,7 +125,7 @@ def _channel_scores(group: Any, names: Mapping[nn.Module, str], scores: Mapping[
             continue
         per_channel = scores[name].flatten(1).sum(dim=1)
         total.index_add_(0, torch.tensor(item.root_idxs), per_channel[torch.tensor(item.idxs)])
-    mean = total.mean()
+    mean = total.abs().mean()
     return total / mean if mean > 0 else total
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from edgefleet_compression.criteria import CRITERIA
+from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes.specs import Sparsify
 from edgefleet_compression.schedules import SCHEDULES
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
@@ -67,9 +68,10 @@ class SparsifyIngredient(KeepZeros):
 
     def _prune_(self, run: Run, amount: float) -> None:
         weights = weights_of(run.model)
-        scores = CRITERIA[self.spec.criterion](weights, model=run.model, data=self._data, generator=self._generator)
+        example = as_tensor(self._data.train.x[:1])
+        scores = score_weights(weights, self.spec.criterion, Scene(run.model, example, self._data, self._generator))
         for name, mask in self.masks.items():
-            scores[name] = scores[name].masked_fill(~mask, -1.0)  # below every score: zeros stay zeros
+            scores[name] = scores[name].masked_fill(~mask, -torch.inf)  # below every score: zeros stay zeros
         if self.spec.scope == "global":
             self.masks = smallest_mask(scores, amount)
         else:

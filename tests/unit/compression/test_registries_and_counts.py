@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from edgefleet_compression.candidate import TorchCandidate
-from edgefleet_compression.criteria import CRITERIA
+from edgefleet_compression.criteria import CRITERIA, Scene
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import BUILDERS, build_model
 from edgefleet_compression.models.specs import ARCHITECTURES, ResNetArguments
@@ -50,10 +50,9 @@ def test_macs_of_the_onnx_graph_by_hand() -> None:
 
 def test_magnitude_criteria_are_absolute_value_and_square() -> None:
     weights = {"layer": torch.tensor([[-2.0, 0.5]])}
-    found = {
-        name: CRITERIA[name](weights, model=nn.Identity(), data=None, generator=torch.Generator())["layer"].tolist()
-        for name in get_args(CriterionName)
-    }
+    scene = Scene(nn.Identity(), torch.zeros(1, 2), None, torch.Generator())
+    found = {name: CRITERIA[name](weights, scene)["layer"].tolist() for name in ("magnitude_l1", "magnitude_l2")}
+    assert set(CRITERIA) == set(get_args(CriterionName))
     assert found["magnitude_l1"] == [[2.0, 0.5]]
     assert found["magnitude_l2"] == [[4.0, 0.25]]
 
@@ -61,7 +60,7 @@ def test_magnitude_criteria_are_absolute_value_and_square() -> None:
 def test_random_criterion_repeats_with_its_seed() -> None:
     weights = {"layer": torch.zeros(3, 4)}
     draws = [
-        CRITERIA["random"](weights, model=nn.Identity(), data=None, generator=torch.Generator().manual_seed(seed))[
+        CRITERIA["random"](weights, Scene(nn.Identity(), torch.zeros(1, 4), None, torch.Generator().manual_seed(seed)))[
             "layer"
         ]
         for seed in (7, 7, 8)

@@ -14,6 +14,7 @@ from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import CriterionName, Quantize, StructuredPrune
 from edgefleet_compression.passes.structured_prune import kept_channels
+from edgefleet_compression.testing import tiny_data
 
 
 def prune(candidate: TorchCandidate, spec: StructuredPrune, data: DataSet | None = None) -> TorchCandidate:
@@ -62,7 +63,7 @@ def test_extreme_amount_empties_no_layer(candidate: TorchCandidate, criterion: C
     spec = StructuredPrune.model_validate(
         {"amount": 0.99, "criterion": criterion, "scope": scope, "round_to": 8, "min_channels": 2}
     )
-    pruned = prune(candidate, spec)
+    pruned = prune(candidate, spec, tiny_data(n_samples=60))
     widths = [m.out_channels for m in pruned.model.modules() if isinstance(m, nn.Conv2d)]
     assert min(widths) >= 2
     assert pruned.model(torch.zeros(1, 1, 8, 8)).shape == (1, 4)

@@ -4,7 +4,18 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CriterionName = Literal["magnitude_l1", "magnitude_l2", "random"]
+CriterionName = Literal[
+    "magnitude_l1",
+    "magnitude_l2",
+    "taylor",
+    "snip",
+    "grasp",
+    "synflow",
+    "obd",
+    "apoz",
+    "mean_activation",
+    "random",
+]
 ScheduleName = Literal["one_shot", "cubic"]
 TeacherName = Literal["fixed"]
 
@@ -17,3 +28,14 @@ class Spec(BaseModel):
     """A frozen specification; unknown fields are refused, so that a misspelt one is an error and not a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WeightedCriterion(Spec):
+    """One criterion of several; each is scaled to mean score 1 before the weights apply."""
+
+    criterion: CriterionName = Field(description="How a weight is scored.")
+    weight: float = Field(gt=0.0, le=1000.0, description="Its share in the sum.")
+
+
+CriterionChoice = CriterionName | Annotated[tuple[WeightedCriterion, ...], Field(min_length=2, max_length=8)]
+"""One criterion by name, or a weighted sum of several."""

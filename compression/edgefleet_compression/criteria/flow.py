@@ -1,0 +1,47 @@
+"""Synaptic flow: how much of a signal of ones passes through each weight."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from edgefleet_compression.criteria.gradients import gradients_of
+from edgefleet_compression.criteria.scene import Scene
+from edgefleet_compression.errors import PassRefused
+
+
+def synflow(weights: Mapping[str, Tensor], scene: Scene) -> dict[str, Tensor]:
+    """Return |w dR/dw| of the synaptic flow R = 1' (product of |W|) 1 (Tanaka et al. 2020, arXiv:2006.05467, equation 3).
+
+    Data-free; meant to be repeated along an exponential schedule, because one shot can empty a layer. In float64: R is a
+    product over all layers. BatchNorm multiplies by |gamma| only, since the flow has no statistics of its own.
+    Raises PassRefused ``criterion_needs_float_input`` for token networks, whose flow has no signal of ones to start from.
+    """
+    if not scene.example.is_floating_point():
+        raise PassRefused(
+            "synflow sends a signal of ones through the network, and this one takes token ids: choose another criterion.",
+            code="criterion_needs_float_input",
+        )
+    network = _linear_copy(scene.model)
+    layers = {name: network.get_parameter(f"{name}.weight") for name in weights}
+    flow = network(torch.ones_like(scene.example, dtype=torch.float64)).sum()
+    gradients = gradients_of(flow, layers)
+    return {name: (layers[name].detach() * gradients[name]).abs().to(weight.dtype) for name, weight in weights.items()}
+
+
+def _linear_copy(model: nn.Module) -> nn.Module:
+    """Return a float64 copy with absolute weights, no biases, and BatchNorm reduced to |gamma|."""
+    network = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.abs_()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+                assert module.running_var is not None
+                module.running_mean.zero_()
+                module.running_var.fill_(1.0)
+    return network.requires_grad_(True)
