@@ -104,6 +104,8 @@ class ErrorCode(str, Enum):
     RUNNER_HUNG = "runner_hung"
     RUNNER_PROTOCOL = "runner_protocol"
     OUT_OF_MEMORY = "out_of_memory"
+    ENGINE_BUILD_FAILED = "engine_build_failed"
+    ACCELERATOR_ERROR = "accelerator_error"
     DISK_FULL = "disk_full"
     CANCELLED = "cancelled"
     DEADLINE_EXCEEDED = "deadline_exceeded"

@@ -79,6 +79,15 @@ class LoadTimes(Wire):
     warm_load_ms: Optional[float] = Field(
         default=None, description="loading the same file again in the same process after the first was released, ms"
     )
+    build_ms: Optional[float] = Field(
+        default=None,
+        ge=0,
+        description="building the runtime's engine from the artifact on this device, ms, before the run and in no other "
+        "figure; null where the runtime builds none or the engine came from the cache",
+    )
+    engine_cached: Optional[bool] = Field(
+        default=None, description="whether the engine came from the device's cache; null where the runtime builds none"
+    )
     caches: JsonObject = Field(
         default_factory=dict,
         description="artifact_cached_share: share of the artifact in the page cache at the cold load (null: unknown); "
@@ -135,6 +144,17 @@ class GoldenSummary(Wire):
     outputs: list[GoldenOutput] = Field(default_factory=list, description="figures for each output")
 
 
+class OperatorTime(Wire):
+    """Time of one node of the graph, or of all nodes of one kind."""
+
+    name: str = Field(description="name of the node, or kind of operator")
+    operator: str = Field(description="kind of operator, such as Conv")
+    provider: str = Field(description="execution provider that ran it")
+    n_nodes: int = Field(ge=1, description="nodes of the graph counted here")
+    time_us: float = Field(ge=0, description="mean time per inference in microseconds, under the profiler")
+    share: float = Field(ge=0, le=1, description="of the time of all operators")
+
+
 class PlacementSummary(Wire):
     """Which provider or delegate ran what, from a pass of its own that feeds no latency."""
 
@@ -147,6 +167,9 @@ class PlacementSummary(Wire):
     )
     accelerator_share: Optional[float] = Field(
         default=None, ge=0, le=1, description="share of everything that is not the CPU; null where unknown"
+    )
+    operators: list[OperatorTime] = Field(
+        default_factory=list, description="kinds of operators, the longest first; empty without a profile"
     )
     reason: Optional[str] = Field(default=None, description="why the placement is unknown")
 
