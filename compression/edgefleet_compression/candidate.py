@@ -1,5 +1,6 @@
 """What a recipe works on and makes: a torch network or an ONNX graph, each saved as one file without pickling."""
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -12,15 +13,21 @@ import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import fx, nn
 
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.factorisation import split_
-from edgefleet_compression.inspection import inspect_model_file, read_onnx
+from edgefleet_compression.inspection import graph_precision, inspect_model_file, read_onnx
 from edgefleet_compression.layers import resize_
 from edgefleet_compression.models.registry import build_model
+from edgefleet_compression.onnx_plan import parse_plan
 from edgefleet_compression.precision import Precision
-from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
+from edgefleet_compression.quantization.graph import (
+    fold_batchnorm,
+    insert_fake_quant_,
+    list_points,
+    strip_fake_quant,
+)
 from edgefleet_compression.records import StepRecord
 from edgefleet_compression.structure import STRUCTURE_KEY, Structure, format_structure, parse_structure
 
@@ -48,8 +55,11 @@ class TorchCandidate:
 
     @property
     def traits(self) -> Traits:
-        """int8 means: fake-quant is attached (a folded ``fx.GraphModule``, see the ``quantization`` package)."""
-        return Traits(form="torch", precision="int8" if self.structure.quantization else "fp32")
+        """int8 means: fake-quant is attached (a folded ``fx.GraphModule``, see the ``quantization`` package).
+
+        Of every other precision the network is the plain float one; the compiler carries ``structure`` out.
+        """
+        return Traits(form="torch", precision=self.structure.precision)
 
     @property
     def history(self) -> tuple[StepRecord, ...]:
@@ -59,7 +69,7 @@ class TorchCandidate:
 
 @dataclass(frozen=True)
 class OnnxCandidate:
-    """A person's own graph; ``plan`` is the post-training quantization that the compiler is to carry out."""
+    """A person's own graph; ``plan`` (see ``onnx_plan``) is the quantization or cast that the compiler is to carry out."""
 
     model: onnx.ModelProto
     plan: Mapping[str, Any] | None = None
@@ -67,9 +77,9 @@ class OnnxCandidate:
 
     @property
     def traits(self) -> Traits:
-        """int8 means: a plan is attached, or the graph already has QuantizeLinear nodes."""
-        quantized = self.plan is not None or any(node.op_type == "QuantizeLinear" for node in self.model.graph.node)
-        return Traits(form="onnx", precision="int8" if quantized else "fp32", has_plan=self.plan is not None)
+        """The plan's precision, or what the graph's own operators say where there is no plan."""
+        precision = graph_precision(self.model) if self.plan is None else parse_plan(self.plan).precision
+        return Traits(form="onnx", precision=precision, has_plan=self.plan is not None)
 
 
 Candidate = TorchCandidate | OnnxCandidate
@@ -104,16 +114,27 @@ def build_network(structure: Structure) -> nn.Module:
         if structure.layers:
             resize_(model, structure.layers)
         model.eval()
-        if structure.quantization is None:
+        if structure.quantization is None or structure.simulated is None:
             return model
         graph_module = fold_batchnorm(model)
-        insert_fake_quant_(graph_module, structure.quantization.activations)
+        insert_fake_quant_(graph_module, structure.simulated)
     if tuple(list_points(graph_module)) != structure.quantization.points:
         raise ModelFileInvalid(
             "The recorded fake-quant points are not those of the rebuilt network: the file was written by another version.",
             code="structure_mismatch",
         )
     return graph_module
+
+
+def float_network(candidate: TorchCandidate) -> nn.Module:
+    """Return a copy of the candidate's network without fake-quant, in eval mode and float32, its weights as they are.
+
+    For compilers whose runtime brings its own quantizer. Of an int8 candidate it is an ``fx.GraphModule`` of plain layers
+    with BatchNorm folded and biases snapped to the integer grid; of every other one the zoo's module, BatchNorm live.
+    """
+    if isinstance(candidate.model, fx.GraphModule):
+        return strip_fake_quant(candidate.model).eval()
+    return copy.deepcopy(candidate.model).eval()
 
 
 def _torch_bytes(candidate: TorchCandidate) -> bytes:
@@ -181,6 +202,8 @@ def _load_onnx(path: Path) -> OnnxCandidate:
     properties = {item.key: item.value for item in model.metadata_props}
     try:
         plan = json.loads(properties[PLAN_KEY]) if PLAN_KEY in properties else None
+        if plan is not None:
+            parse_plan(plan)
         history = _HISTORY.validate_json(properties[HISTORY_KEY]) if HISTORY_KEY in properties else ()
     except ValueError as error:  # pydantic's ValidationError is one too
         raise ModelFileInvalid(

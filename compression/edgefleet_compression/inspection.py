@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
 from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.precision import Precision
 from edgefleet_compression.structure import STRUCTURE_KEY, parse_structure
 
 MAX_FILE_BYTES: Final = 1024**3
@@ -85,6 +86,21 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelFileInvalid(f"{path.name} is not a valid ONNX model: {error}", code="file_corrupt") from error
     return model
+
+
+def graph_precision(model: onnx.ModelProto) -> Precision:
+    """Return the number format that the graph's own operators and weights say."""
+    operators = {node.op_type for node in model.graph.node}
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
+        return "int8"
+    if operators & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger", "ConvInteger"}:
+        return "int8-dynamic"
+    if operators & {"DequantizeLinear", "MatMulNBits"}:
+        is_4_bit = "MatMulNBits" in operators or bool(types & {onnx.TensorProto.INT4, onnx.TensorProto.UINT4})
+        return "int4-weights" if is_4_bit else "int8-weights"
+    has_halves = onnx.TensorProto.FLOAT16 in types and onnx.TensorProto.FLOAT not in types
+    return "fp16" if has_halves else "fp32"
 
 
 def initializer_names(graph: onnx.GraphProto) -> frozenset[str]:

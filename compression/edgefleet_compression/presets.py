@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from edgefleet_compression.passes.specs import (
+    ActivationFormat,
     Budget,
+    Cast,
     Distill,
     FakeQuant,
     Optimizer,
@@ -12,6 +14,7 @@ from edgefleet_compression.passes.specs import (
     StructuredPrune,
     Student,
     Train,
+    WeightFormat,
 )
 from edgefleet_compression.recipe import Recipe
 
@@ -45,8 +48,13 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
                     ),
                 ),
             ),
+            Recipe(name="int8-dynamic", passes=(Quantize(activations=ActivationFormat(mode="dynamic")),)),
+            Recipe(name="int8-weights", passes=(Quantize(activations=None),)),
+            Recipe(name="int4-weights", passes=(Quantize(weights=WeightFormat(bits=4), activations=None),)),
+            Recipe(name="fp16", passes=(Cast(),)),
         )
     }
 )
 """baseline (fp32), int8 (post-training), prune50 (half of the channels, then fine-tuned), prune50-int8, distill-int8
-(a student of half the width, then int8) and joint (pruned, then one training with fake-quant and distillation)."""
+(a student of half the width, then int8), joint (pruned, then one training with fake-quant and distillation), and the
+other number formats: int8-dynamic, int8-weights, int4-weights, fp16."""

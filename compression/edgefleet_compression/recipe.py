@@ -5,11 +5,12 @@ Order rules (each with its code), checked when a recipe is made:
 - ``prune_after_quantize``: structure is edited before numbers are; this includes after a ``fake_quant`` training.
 - ``low_rank_after_quantize``, ``low_rank_after_sparsify``: layers are factorised before numbers are changed.
 - ``quantize_twice``: one ``quantize`` per recipe.
+- ``cast_twice``, ``cast_after_quantize``, ``quantize_after_cast``: a file has one number format.
 - ``quantize_after_fake_quant``: a ``train`` with ``fake_quant`` already leaves a quantized candidate.
 - ``train_after_quantize``: training a quantized candidate without ``fake_quant`` would undo its scales.
 - ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
 - ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
-- ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
+- ``format_unsupported``, ``fake_quant_not_static``, ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
   see ``passes/specs.py``.
 """
 
@@ -24,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.passes.specs import (
     AnyPass,
+    Cast,
     FakeQuant,
     LowRank,
     Quantize,
@@ -41,6 +43,9 @@ class _OrderState:
 
     def __init__(self) -> None:
         self.quantized_by: str | None = None
+        """Kind of the pass that fixed the number format."""
+        self.is_simulated = False
+        """True if fake-quant is attached, so that quantization-aware training can go on."""
         self.edited = False
         self.sparsified = False
 
@@ -48,7 +53,7 @@ class _OrderState:
         if self.quantized_by:
             raise PydanticCustomError(
                 "prune_after_quantize",
-                "structured_prune cannot follow {by}: its scales belong to channels. Prune first, quantize last.",
+                "structured_prune cannot follow {by}: structure is edited before numbers are. Prune first, {by} last.",
                 {"by": self.quantized_by},
             )
         self.edited = True
@@ -57,7 +62,7 @@ class _OrderState:
         if self.quantized_by:
             raise PydanticCustomError(
                 "low_rank_after_quantize",
-                "low_rank cannot follow {by}: its scales belong to the layers. Factorise first, quantize last.",
+                "low_rank cannot follow {by}: structure is edited before numbers are. Factorise first, {by} last.",
                 {"by": self.quantized_by},
             )
         if self.sparsified:
@@ -66,7 +71,7 @@ class _OrderState:
             )
         self.edited = True
 
-    def accept_quantize(self) -> None:
+    def accept_quantize(self, spec: Quantize) -> None:
         if self.quantized_by == "quantize":
             raise PydanticCustomError("quantize_twice", "The recipe quantizes twice: remove one of the two passes.")
         if self.quantized_by == "fake_quant":
@@ -74,16 +79,32 @@ class _OrderState:
                 "quantize_after_fake_quant",
                 "A train pass with fake_quant already leaves a quantized candidate: remove the quantize pass.",
             )
-        self.quantized_by = "quantize"
+        if self.quantized_by == "cast":
+            raise PydanticCustomError(
+                "quantize_after_cast", "A file has one number format: remove either the cast or the quantize pass."
+            )
+        self.quantized_by, self.is_simulated = "quantize", spec.precision == "int8"
+
+    def accept_cast(self) -> None:
+        if self.quantized_by == "cast":
+            raise PydanticCustomError("cast_twice", "The recipe casts twice: remove one of the two passes.")
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "cast_after_quantize",
+                "A file has one number format, and {by} has chosen integers: remove the cast.",
+                {"by": self.quantized_by},
+            )
+        self.quantized_by = "cast"
 
     def accept_train(self, spec: Train) -> None:
         fake_quant = spec.ingredient(FakeQuant)
         if spec.student is not None:
             self._accept_student()
-        if self.quantized_by and fake_quant is None:
+        if self.quantized_by and (fake_quant is None or not self.is_simulated):
             raise PydanticCustomError(
                 "train_after_quantize",
-                "Training after {by} needs the fake_quant ingredient (start_fraction 0), or belongs before it.",
+                "Training belongs before {by}; only after static 8 bit activations may it go on, with the fake_quant "
+                "ingredient (start_fraction 0).",
                 {"by": self.quantized_by},
             )
         if self.quantized_by and fake_quant is not None and fake_quant.start_fraction > 0:
@@ -92,7 +113,7 @@ class _OrderState:
                 "The candidate is already quantized here: set fake_quant.start_fraction to 0.",
             )
         if fake_quant is not None:
-            self.quantized_by = "fake_quant"
+            self.quantized_by, self.is_simulated = "fake_quant", True
         if spec.ingredient(Sparsify) is not None:
             self.sparsified = True
         self.edited = True
@@ -130,7 +151,9 @@ class Recipe(Spec):
             elif isinstance(spec, LowRank):
                 state.accept_low_rank()
             elif isinstance(spec, Quantize):
-                state.accept_quantize()
+                state.accept_quantize(spec)
+            elif isinstance(spec, Cast):
+                state.accept_cast()
             else:
                 state.accept_train(spec)
         return self
@@ -173,12 +196,17 @@ def recipe_error(error: ValidationError) -> RecipeInvalid:
 RULE_CODES = frozenset(
     {
         "budget_ambiguous",
+        "cast_after_quantize",
+        "cast_twice",
         "distill_without_teacher",
         "duplicate_ingredient",
+        "fake_quant_not_static",
         "fake_quant_start_not_zero",
+        "format_unsupported",
         "low_rank_after_quantize",
         "low_rank_after_sparsify",
         "prune_after_quantize",
+        "quantize_after_cast",
         "quantize_after_fake_quant",
         "quantize_twice",
         "rank_ambiguous",

@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.models.specs import parse_arguments
-from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
+from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat, format_precision
+from edgefleet_compression.precision import Precision
 from edgefleet_compression.records import StepRecord
 
 STRUCTURE_KEY: Final = "edgefleet.structure"
@@ -54,13 +55,26 @@ class TaskSpec(_Part):
 
 
 class QuantizationPlan(_Part):
-    """Which fake-quantization is attached; the scales themselves are tensors of the file."""
+    """Formats of the integers. With static activations fake-quant is attached, and its scales are tensors of the file;
+    otherwise the network is the float one, and the compiler carries the plan out.
+    """
 
     version: Literal[1] = 1
     method: Literal["post_training", "quantization_aware"]
     weights: WeightFormat
-    activations: ActivationFormat
-    points: tuple[str, ...] = Field(description="Names of the activation fake-quant modules, in graph order.")
+    activations: ActivationFormat | None = Field(description="null: weights alone are integers.")
+    points: tuple[str, ...] = Field((), description="Names of the activation fake-quant modules, in graph order.")
+
+    @model_validator(mode="after")
+    def _is_supported(self) -> "QuantizationPlan":
+        if self.points and self.precision != "int8":
+            raise PydanticCustomError("points_unexpected", "Only static 8 bit activations have fake-quant points.")
+        return self
+
+    @property
+    def precision(self) -> Precision:
+        """The number format of the file to be compiled."""
+        return format_precision(self.weights, self.activations)
 
 
 class Structure(_Part):
@@ -76,6 +90,9 @@ class Structure(_Part):
         default_factory=dict, description="Layers of the architecture that are two layers here, and in which form."
     )
     quantization: QuantizationPlan | None = None
+    cast: Literal["float16"] | None = Field(
+        None, description="Type of floats in the file to be compiled; the weights of this one stay float32."
+    )
     masked: tuple[LayerName, ...] = Field((), description="Layers whose zero weights stay zero in later training.")
     input: InputSpec
     task: TaskSpec
@@ -86,7 +103,22 @@ class Structure(_Part):
         declared = self.arguments.get("n_classes", self.task.n_classes)
         if declared != self.task.n_classes:
             raise PydanticCustomError("classes_mismatch", "arguments.n_classes and task.n_classes differ.")
+        if self.quantization is not None and self.cast is not None:
+            raise PydanticCustomError("format_ambiguous", "A network is either quantized or cast, not both.")
         return self
+
+    @property
+    def precision(self) -> Precision:
+        """The number format of the file to be compiled."""
+        if self.quantization is not None:
+            return self.quantization.precision
+        return "fp16" if self.cast else "fp32"
+
+    @property
+    def simulated(self) -> ActivationFormat | None:
+        """The static activation format whose fake-quant is attached to the network; None for a float network."""
+        plan = self.quantization
+        return plan.activations if plan is not None and plan.precision == "int8" else None
 
 
 def parse_structure(text: str) -> Structure:

@@ -11,6 +11,7 @@ from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.data.dataset import DataSet, check_fits
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes import (
+    cast,
     low_rank,
     quantize,
     structured_prune,
@@ -24,7 +25,7 @@ from edgefleet_compression.records import StepRecord
 
 __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
-_REGISTERED: Final = (low_rank, quantize, structured_prune, train)
+_REGISTERED: Final = (cast, low_rank, quantize, structured_prune, train)
 
 BATCHNORM_KEPT: Final = "batchnorm_kept_no_data"
 
@@ -62,7 +63,7 @@ def run_recipe(
 
 
 def _reestimated(candidate: Candidate, data: DataSet | None) -> tuple[Candidate, tuple[str, ...]]:
-    if not isinstance(candidate, TorchCandidate) or candidate.structure.quantization is not None:
+    if not isinstance(candidate, TorchCandidate) or candidate.structure.simulated is not None:
         return candidate, ()
     if data is None:
         return candidate, (BATCHNORM_KEPT,)

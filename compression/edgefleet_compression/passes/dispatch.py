@@ -75,8 +75,9 @@ def apply_to_torch(
 
 
 def refuse_quantized(spec: AnyPass, structure: Structure, *, code: str) -> None:
-    """Raise PassRefused if the candidate came with fake-quant attached."""
-    if structure.quantization is not None:
+    """Raise PassRefused if the candidate's number format is chosen already."""
+    if structure.precision != "fp32":
         raise PassRefused(
-            f"{spec.kind} cannot work on a quantized candidate: give it the float model instead.", code=code
+            f"{spec.kind} cannot work on a candidate that is {structure.precision} already: give it the float model instead.",
+            code=code,
         )

@@ -1,6 +1,8 @@
-"""Post-training quantization: scales from calibration samples. The compiler folds to integers, last."""
+"""Post-training quantization. Static activations: scales from calibration samples, which the compiler folds to integers,
+last. Other formats: the candidate stays float and says which one the compiler is to write.
+"""
 
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,10 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor
+from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.passes.specs import ActivationFormat, Quantize
 from edgefleet_compression.quantization.calibration import calibrate_, reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
 from edgefleet_compression.records import Cost, StepRecord
@@ -44,6 +47,15 @@ def calibration_samples(data: DataSet | None, shape: tuple[int, ...], *, n_sampl
 
 def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: Context) -> Outcome:
     refuse_quantized(spec, structure, code="already_quantized")
+    if spec.activations is None or spec.precision != "int8":
+        plan = QuantizationPlan(method="post_training", weights=spec.weights, activations=spec.activations)
+        return Outcome(model=model, structure=structure.model_copy(update={"quantization": plan}))
+    return _simulate(spec, spec.activations, model, structure, context)
+
+
+def _simulate(
+    spec: Quantize, activations: ActivationFormat, model: nn.Module, structure: Structure, context: Context
+) -> Outcome:
     samples = calibration_samples(
         context.data, structure.input.shape, n_samples=spec.calibration.n_samples, seed=context.seed
     )
@@ -52,13 +64,13 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
         done = reestimate_batchnorm_(model, as_tensor(context.data.train.x))
         notes = (BATCHNORM_REESTIMATED,) if done else ()
     graph_module = fold_batchnorm(model)
-    skipped = insert_fake_quant_(graph_module, spec.activations)
+    skipped = insert_fake_quant_(graph_module, activations)
     calibrate_(graph_module, samples)
     snap_biases_(graph_module)
     plan = QuantizationPlan(
         method="post_training",
         weights=spec.weights,
-        activations=spec.activations,
+        activations=activations,
         points=tuple(list_points(graph_module)),
     )
     return Outcome(
@@ -71,23 +83,24 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
 
 
 def _attach_plan(spec: Quantize, candidate: OnnxCandidate, context: Context) -> OnnxCandidate:
-    if candidate.traits.precision == "int8":
+    refuse_graph_in_another_format(candidate)
+    stats = count_onnx_stats(candidate.model)
+    is_calibrated = spec.precision == "int8"
+    source: Literal["train", "random"] = "random" if context.data is None else "train"
+    calibration = PlanCalibration(**spec.calibration.model_dump(), source=source, seed=context.seed)
+    plan = OnnxQuantization(
+        weights=spec.weights, activations=spec.activations, calibration=calibration if is_calibrated else None
+    )
+    notes = (CALIBRATION_RANDOM,) if is_calibrated and context.data is None else ()
+    record = StepRecord(spec=spec, seed=context.seed, cost=Cost(wall_s=0.0), before=stats, after=stats, notes=notes)
+    return OnnxCandidate(candidate.model, plan.model_dump(mode="json"), (*candidate.history, record))
+
+
+def refuse_graph_in_another_format(candidate: OnnxCandidate) -> None:
+    """Raise PassRefused ``already_quantized`` unless the person's graph is a float32 one without a plan."""
+    if candidate.traits.precision != "fp32":
         raise PassRefused(
-            "The ONNX graph is quantized already: compress it with the baseline recipe, or give the float model.",
+            f"The ONNX graph is {candidate.traits.precision} already: compress it with the baseline recipe, or give the "
+            "float model.",
             code="already_quantized",
         )
-    stats = count_onnx_stats(candidate.model)
-    plan = {
-        "version": 1,
-        "method": "post_training",
-        "weights": spec.weights.model_dump(mode="json"),
-        "activations": spec.activations.model_dump(mode="json"),
-        "calibration": {
-            **spec.calibration.model_dump(mode="json"),
-            "source": "train" if context.data is not None else "random",
-            "seed": context.seed,
-        },
-    }
-    notes = () if context.data is not None else (CALIBRATION_RANDOM,)
-    record = StepRecord(spec=spec, seed=context.seed, cost=Cost(wall_s=0.0), before=stats, after=stats, notes=notes)
-    return OnnxCandidate(candidate.model, plan, (*candidate.history, record))

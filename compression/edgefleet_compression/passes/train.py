@@ -66,7 +66,7 @@ def build_student(spec: Student, structure: Structure, *, seed: int) -> tuple[nn
 def _train(spec: Train, model: nn.Module, structure: Structure, context: Context) -> Outcome:
     data = require_labels(context.data, "train")
     check_fits(data, shape=structure.input.shape, n_classes=structure.task.n_classes)
-    if spec.ingredient(FakeQuant) is None:
+    if spec.ingredient(FakeQuant) is None or structure.simulated is None:
         refuse_quantized(spec, structure, code="train_after_quantize")
     if spec.student is not None:
         refuse_quantized(spec, structure, code="student_after_quantize")

@@ -17,6 +17,7 @@ from edgefleet_compression.quantization.modules import (
     ActivationFakeQuant,
     QuantizedConv2d,
     QuantizedLinear,
+    plain_layer,
     quantize_layer,
 )
 from edgefleet_compression.records import Skip
@@ -74,6 +75,22 @@ def insert_fake_quant_(graph_module: fx.GraphModule, activations: ActivationForm
     graph_module.graph.lint()
     graph_module.recompile()
     return tuple(skipped)
+
+
+def strip_fake_quant(graph_module: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of a quantized graph without its fake-quant: plain layers, their weights and biases as they are."""
+    plain = copy.deepcopy(graph_module)
+    modules = dict(plain.named_modules())
+    for node in list(plain.graph.nodes):
+        if _is_module(node, modules, (ActivationFakeQuant,)):
+            _bypass(plain, node)
+    for name, module in modules.items():
+        if isinstance(module, (QuantizedConv2d, QuantizedLinear)):
+            replace_module_(plain, name, plain_layer(module))
+    plain.graph.lint()
+    plain.delete_all_unused_submodules()
+    plain.recompile()
+    return plain
 
 
 def list_points(model: nn.Module) -> dict[str, ActivationFakeQuant]:

@@ -1,6 +1,6 @@
 """Fake-quant modules: they compute in float32 what integers would give, with straight-through gradients."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -64,27 +64,50 @@ def fake_quantize_weight(layer: QuantizedLayer) -> Tensor:
 def quantize_layer(module: nn.Conv2d | nn.Linear) -> QuantizedLayer:
     """Return the quantized counterpart, sharing the weights; scales are those of the present weights."""
     device = module.weight.device
-    has_bias = module.bias is not None
     layer: QuantizedLayer
     if isinstance(module, nn.Conv2d):
-        layer = QuantizedConv2d(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,  # type: ignore[arg-type]
-            stride=module.stride,  # type: ignore[arg-type]
-            padding=module.padding,  # type: ignore[arg-type]
-            dilation=module.dilation,  # type: ignore[arg-type]
-            groups=module.groups,
-            bias=has_bias,
-            padding_mode=module.padding_mode,
-            device=device,
-        )
+        layer = QuantizedConv2d(**_conv_arguments(module))
     else:
-        layer = QuantizedLinear(module.in_features, module.out_features, bias=has_bias, device=device)
+        layer = QuantizedLinear(**_linear_arguments(module))
     layer.weight, layer.bias = module.weight, module.bias
     layer.register_buffer("weight_scale", weight_scales(module.weight))
     layer.register_buffer("weight_zero_point", torch.zeros(len(module.weight), dtype=torch.int32, device=device))
     return layer.train(module.training)
+
+
+def plain_layer(layer: QuantizedLayer) -> nn.Conv2d | nn.Linear:
+    """Return the float counterpart of a quantized layer, sharing the weights, which are left unrounded."""
+    module: nn.Conv2d | nn.Linear
+    if isinstance(layer, QuantizedConv2d):
+        module = nn.Conv2d(**_conv_arguments(layer))
+    else:
+        module = nn.Linear(**_linear_arguments(layer))
+    module.weight, module.bias = layer.weight, layer.bias
+    return module.train(layer.training)
+
+
+def _conv_arguments(module: nn.Conv2d) -> dict[str, Any]:
+    return {
+        "in_channels": module.in_channels,
+        "out_channels": module.out_channels,
+        "kernel_size": module.kernel_size,
+        "stride": module.stride,
+        "padding": module.padding,
+        "dilation": module.dilation,
+        "groups": module.groups,
+        "bias": module.bias is not None,
+        "padding_mode": module.padding_mode,
+        "device": module.weight.device,
+    }
+
+
+def _linear_arguments(module: nn.Linear) -> dict[str, Any]:
+    return {
+        "in_features": module.in_features,
+        "out_features": module.out_features,
+        "bias": module.bias is not None,
+        "device": module.weight.device,
+    }
 
 
 class ActivationFakeQuant(nn.Module):

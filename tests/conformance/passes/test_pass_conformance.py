@@ -16,6 +16,7 @@ from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import (
     AnyPass,
     Budget,
+    Cast,
     Distill,
     FakeQuant,
     LowRank,
@@ -116,8 +117,10 @@ class PassConformance:
 
     def test_onnx_graph_is_handled_or_refused_with_a_code(self, spec: AnyPass, data: DataSet) -> None:
         candidate = OnnxCandidate(tiny_onnx())
-        if isinstance(spec, Quantize):
-            assert apply(spec, candidate, Context(data, seed=0)).traits.has_plan
+        if isinstance(spec, (Quantize, Cast)):
+            traits = apply(spec, candidate, Context(data, seed=0)).traits
+            assert traits.has_plan
+            assert traits.precision == apply(spec, tiny_candidate(), Context(data, seed=0)).traits.precision
             return
         with pytest.raises(PassRefused) as caught:
             apply(spec, candidate, Context(data, seed=0))
@@ -144,7 +147,13 @@ class TestQuantize(PassConformance):
     specs: ClassVar[dict[str, AnyPass]] = {
         "uint8": Quantize(),
         "int8": Quantize.model_validate({"activations": {"signed": True}, "calibration": {"n_samples": 16}}),
+        "dynamic": Quantize.model_validate({"activations": {"mode": "dynamic"}}),
+        "int4-weights": Quantize.model_validate({"activations": None, "weights": {"bits": 4}}),
     }
+
+
+class TestCast(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {"fp16": Cast()}
 
 
 class TestTrain(PassConformance):

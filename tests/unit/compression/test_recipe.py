@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from edgefleet_compression.errors import RecipeInvalid
-from edgefleet_compression.passes.specs import AnyPass
+from edgefleet_compression.passes.specs import AnyPass, Quantize
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import RULE_CODES, Recipe, parse_recipe, recipe_sha256
 
@@ -19,6 +19,8 @@ def train(*ingredients: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"kind": "train", "budget": {"epochs": 1}, "ingredients": list(ingredients), **fields}
 
 
+DYNAMIC: dict[str, Any] = {"kind": "quantize", "activations": {"mode": "dynamic"}}
+CAST: dict[str, Any] = {"kind": "cast"}
 FAKE_QUANT: dict[str, Any] = {"kind": "fake_quant", "start_fraction": 0.5}
 LOW_RANK: dict[str, Any] = {"kind": "low_rank", "energy": 0.9}
 STUDENT: dict[str, Any] = {"width_ratio": 0.5}
@@ -28,6 +30,17 @@ BROKEN = [
     ("prune_after_quantize", [train(FAKE_QUANT), PRUNE]),
     ("quantize_twice", [QUANTIZE, QUANTIZE]),
     ("quantize_after_fake_quant", [train(FAKE_QUANT), QUANTIZE]),
+    ("quantize_twice", [QUANTIZE, DYNAMIC]),
+    ("quantize_after_cast", [CAST, QUANTIZE]),
+    ("cast_after_quantize", [QUANTIZE, CAST]),
+    ("cast_after_quantize", [train(FAKE_QUANT), CAST]),
+    ("cast_twice", [CAST, CAST]),
+    ("prune_after_quantize", [CAST, PRUNE]),
+    ("train_after_quantize", [CAST, train()]),
+    ("train_after_quantize", [DYNAMIC, train({"kind": "fake_quant", "start_fraction": 0})]),
+    ("format_unsupported", [{"kind": "quantize", "weights": {"bits": 4}}]),
+    ("format_unsupported", [{"kind": "quantize", "weights": {"bits": 4}, "activations": {"mode": "dynamic"}}]),
+    ("fake_quant_not_static", [train({"kind": "fake_quant", "activations": {"mode": "dynamic"}})]),
     ("train_after_quantize", [QUANTIZE, train()]),
     ("train_after_quantize", [train(FAKE_QUANT), train(DISTILL)]),
     ("fake_quant_start_not_zero", [QUANTIZE, train(FAKE_QUANT)]),
@@ -70,6 +83,8 @@ def test_every_rule_has_a_test() -> None:
     [
         [],
         [PRUNE, train(), QUANTIZE],
+        [PRUNE, train(), CAST],
+        [{"kind": "quantize", "weights": {"bits": 4}, "activations": None}],
         [PRUNE, PRUNE],
         [QUANTIZE, train({"kind": "fake_quant", "start_fraction": 0})],
         [train(student=STUDENT), PRUNE, train(FAKE_QUANT, DISTILL)],
@@ -84,8 +99,18 @@ def test_preset_survives_json(recipe: Recipe) -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
-def test_presets_are_those_of_the_demo() -> None:
-    assert list(PRESETS) == ["baseline", "int8", "prune50", "prune50-int8", "distill-int8", "joint"]
+def test_presets_are_those_of_the_demo_and_the_other_formats() -> None:
+    assert list(PRESETS) == [
+        *("baseline", "int8", "prune50", "prune50-int8", "distill-int8", "joint"),
+        *("int8-dynamic", "int8-weights", "int4-weights", "fp16"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["int8", "int8-dynamic", "int8-weights", "int4-weights"])
+def test_quantize_preset_is_named_after_the_precision_it_leaves(name: str) -> None:
+    spec = PRESETS[name].passes[0]
+    assert isinstance(spec, Quantize)
+    assert spec.precision == name
 
 
 def test_hash_tells_recipes_apart_by_what_they_do_and_not_by_name() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, SpecT, TeacherName
+from edgefleet_compression.passes.specs.cast import Cast
 from edgefleet_compression.passes.specs.ingredients import Distill, FakeQuant, Ingredient, Sparsify
 from edgefleet_compression.passes.specs.low_rank import LowRank
 from edgefleet_compression.passes.specs.quantize import (
@@ -16,6 +17,7 @@ from edgefleet_compression.passes.specs.quantize import (
     QuantizationFormat,
     Quantize,
     WeightFormat,
+    format_precision,
 )
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
 from edgefleet_compression.passes.specs.train import Budget, LearningRateSchedule, Optimizer, Student, Train
@@ -25,6 +27,7 @@ __all__ = [
     "AnyPass",
     "Budget",
     "Calibration",
+    "Cast",
     "CriterionName",
     "Distill",
     "FakeQuant",
@@ -44,6 +47,7 @@ __all__ = [
     "TeacherName",
     "Train",
     "WeightFormat",
+    "format_precision",
 ]
 
-AnyPass = Annotated[StructuredPrune | LowRank | Quantize | Train, Field(discriminator="kind")]
+AnyPass = Annotated[StructuredPrune | LowRank | Quantize | Cast | Train, Field(discriminator="kind")]

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, TeacherName
-from edgefleet_compression.passes.specs.quantize import QuantizationFormat
+from edgefleet_compression.passes.specs.quantize import ActivationFormat, QuantizationFormat, format_precision
 
 
 class Sparsify(Spec):
@@ -35,6 +35,7 @@ class FakeQuant(QuantizationFormat):
     """Quantization-aware training: after the start, BatchNorm is folded and training sees quantized values."""
 
     kind: Literal["fake_quant"] = "fake_quant"
+    activations: ActivationFormat = Field(default_factory=ActivationFormat, description="Format of the activations.")
     start_fraction: float = Field(
         0.5, ge=0.0, lt=1.0, description="Share of the budget trained in float with live BatchNorm before the folding."
     )
@@ -44,6 +45,15 @@ class FakeQuant(QuantizationFormat):
         le=1.0,
         description="Learning rate after the folding over the schedule's: without BatchNorm the float rate diverges.",
     )
+
+    @model_validator(mode="after")
+    def _is_simulated(self) -> "FakeQuant":
+        if format_precision(self.weights, self.activations) != "int8":
+            raise PydanticCustomError(
+                "fake_quant_not_static",
+                "fake_quant simulates 8 bit weights and static 8 bit activations; for other formats use a quantize pass.",
+            )
+        return self
 
 
 class Distill(Spec):
