@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
 from edgefleet_deploy.golden import GoldenPair
-from edgefleet_deploy.manifest import BuildPlan, GraphSummary, OperatorCost, ParityReport, TensorSpec
+from edgefleet_deploy.manifest import BuildPlan, EdgeTpuPlacement, GraphSummary, OperatorCost, ParityReport, TensorSpec
 from edgefleet_deploy.targets import Target
 
 if TYPE_CHECKING:  # these load torch
@@ -45,6 +45,8 @@ class CompiledFile:
     """The file's bytes with everything the manifest states about them.
 
     golden: typical inputs with the float network's outputs; None only where every sample at hand is all zero.
+    host_payload: what this host runs in place of a payload that only the device can run: the same network, as it was
+    before the vendor's compiler; parity, golden outputs and host accuracy are its own.
     """
 
     payload: bytes
@@ -62,6 +64,8 @@ class CompiledFile:
     graph: GraphSummary | None = None
     notes: tuple[str, ...] = field(default=())
     golden: GoldenPair | None = None
+    edgetpu: EdgeTpuPlacement | None = None
+    host_payload: bytes | None = None
 
 
 class Compiler(Protocol):

@@ -23,6 +23,19 @@ class TensorSpec(BaseModel):
     name: str = Field(description="Name a runner feeds or fetches.")
     shape: tuple[int | str, ...] = Field(description="Dimensions; N stands for the batch where it is free.")
     dtype: str = Field(description="Element type as numpy names it, such as float32.")
+    scale: float | None = Field(
+        default=None, gt=0, description="Integers that stand for real numbers: real = scale * (integer - zero_point)."
+    )
+    zero_point: int | None = Field(default=None, description="Integer that stands for 0; null without a scale.")
+    layout: Literal["NHWC"] | None = Field(
+        default=None,
+        description="NHWC: images of the data set, which are NCHW, are transposed; null: taken as they are.",
+    )
+
+    @property
+    def real_dtype(self) -> str:
+        """Type of the numbers that are fed before a runner turns them into scaled integers, as numpy names it."""
+        return self.dtype if self.scale is None else "float32"
 
 
 class OutputParity(BaseModel):
@@ -144,6 +157,34 @@ class GraphSummary(BaseModel):
     layout: Literal["NCHW", "NHWC", "none"] = Field(description="Order of an image's dimensions; none without images.")
 
 
+class EdgeTpuOperatorStatus(BaseModel):
+    """One line of the Edge TPU compiler's table: operators of one type that had one fate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(description="Type of the operators, such as CONV_2D.")
+    n_operators: int = Field(ge=1, description="How many of them.")
+    status: str = Field(description="The compiler's own words.")
+    mapped: bool = Field(description="Whether they run on the Edge TPU.")
+
+
+class EdgeTpuPlacement(BaseModel):
+    """What the Edge TPU compiler made of the network, read from its output; null is what it did not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    compiler_version: str | None = Field(description="Version of edgetpu_compiler.")
+    n_mapped: int | None = Field(ge=0, description="Operators that run on the Edge TPU.")
+    n_cpu: int | None = Field(ge=0, description="Operators that stay on the CPU.")
+    n_subgraphs: int | None = Field(ge=0, description="Parts that run on the Edge TPU.")
+    on_chip_used_bytes: int | None = Field(ge=0, description="Parameters cached on the chip, bytes.")
+    on_chip_remaining_bytes: int | None = Field(ge=0, description="Room left for parameters on the chip, bytes.")
+    off_chip_bytes: int | None = Field(ge=0, description="Parameters streamed at every inference, bytes.")
+    operators: tuple[EdgeTpuOperatorStatus, ...] = Field(description="The compiler's table.")
+    macs_share: float | None = Field(
+        ge=0, le=1, description="Share of the multiply-accumulates on the Edge TPU as the checker expects it."
+    )
+    expected_mapped: bool = Field(description="Whether the checker expected every operator to be mapped.")
+
+
 class ArtifactManifest(BaseModel):
     """What an artifact is, what made it, and how it was checked."""
 
@@ -176,6 +217,9 @@ class ArtifactManifest(BaseModel):
         default=None, description="How the device builds its engine; null where the file is loaded as it is."
     )
     graph: GraphSummary | None = Field(default=None, description="Operators, fusions and layout; null where not known.")
+    edgetpu: EdgeTpuPlacement | None = Field(
+        default=None, description="What runs on the Edge TPU; null for other targets."
+    )
     golden: GoldenRecord | None = Field(
         default=None, description="Golden outputs of this file; null where no typical sample was at hand."
     )

@@ -97,7 +97,8 @@ def _accuracy(compiler: Compiler, compiled: CompiledFile, wanted: CompileRequest
     if wanted.evaluation is None:
         return unknown_accuracy(Reason.NO_EVALUATION_DATA)
     inputs, labels = read_evaluation(wanted.evaluation)
-    loaded = compiler.open(compiled.payload, threads=wanted.threads)
+    payload = compiled.payload if compiled.host_payload is None else compiled.host_payload
+    loaded = compiler.open(payload, threads=wanted.threads)
     return measure_accuracy(loaded, compiled.inputs, inputs, labels)
 
 
@@ -133,6 +134,7 @@ def describe(compiled: CompiledFile, path: Path, wanted: CompileRequest, target:
         operators=compiled.operators,
         build_plan=compiled.build_plan,
         graph=compiled.graph,
+        edgetpu=compiled.edgetpu,
         golden=_record(compiled.golden, wanted.output_dir / GOLDEN_FILE),
         notes=compiled.notes,
     )
