@@ -101,10 +101,11 @@ def saturates_products(cpuinfo: str, machine: str) -> bool:
 
 
 def fit_inputs(specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the arrays under the model's input names and types; a lone array ``x`` serves a lone input.
+    """Return the arrays under the model's input names, in its layouts and types; a lone array ``x`` serves a lone input.
 
-    uint8 samples of a float input are images as stored and are scaled to 0..1, as edgefleet_compression does. Raises
-    DataUnusable where an array is missing, has another shape or a type that does not convert.
+    uint8 samples of a float input are images as stored and are scaled to 0..1, as edgefleet_compression does. Scaled
+    integers are given as the real numbers they stand for. Raises DataUnusable where an array is missing, has another
+    shape or a type that does not convert.
     """
     named = dict(arrays)
     if len(specs) == 1 and specs[0].name not in named and len(named) == 1:
@@ -118,7 +119,7 @@ def _fit(spec: TensorSpec, named: Mapping[str, Array]) -> Array:
             f"the data have no array for input {spec.name!r}; they have {sorted(named)}: name each array after its input",
             code="data_input_missing",
         )
-    values = named[spec.name]
+    values = _in_layout(spec, named[spec.name])
     fixed = [
         (found, wanted)
         for found, wanted in zip(values.shape[1:], spec.shape[1:], strict=False)
@@ -129,14 +130,19 @@ def _fit(spec: TensorSpec, named: Mapping[str, Array]) -> Array:
             f"input {spec.name!r} takes samples of shape {list(spec.shape[1:])}, the data have {list(values.shape[1:])}",
             code="data_shape_mismatch",
         )
-    if values.dtype == np.uint8 and spec.dtype.startswith("float"):
-        return np.ascontiguousarray((values / np.float32(UINT8_SCALE)).astype(spec.dtype))
-    if not np.can_cast(values.dtype, np.dtype(spec.dtype), casting="same_kind"):
+    if values.dtype == np.uint8 and spec.real_dtype.startswith("float"):
+        return np.ascontiguousarray((values / np.float32(UINT8_SCALE)).astype(spec.real_dtype))
+    if not np.can_cast(values.dtype, np.dtype(spec.real_dtype), casting="same_kind"):
         raise DataUnusable(
-            f"input {spec.name!r} takes {spec.dtype}, the data are {values.dtype}: convert them before",
+            f"input {spec.name!r} takes {spec.real_dtype}, the data are {values.dtype}: convert them before",
             code="data_type_mismatch",
         )
-    return np.ascontiguousarray(values.astype(spec.dtype, copy=False))
+    return np.ascontiguousarray(values.astype(spec.real_dtype, copy=False))
+
+
+def _in_layout(spec: TensorSpec, values: Array) -> Array:
+    """Return samples of the data set, whose images are (n, c, h, w), in the input's layout."""
+    return values.transpose(0, 2, 3, 1) if spec.layout == "NHWC" and values.ndim == len(spec.shape) == 4 else values
 
 
 def _padded(values: Array, size: int) -> Array:

@@ -42,9 +42,9 @@ def random_samples(specs: tuple[TensorSpec, ...], *, n_samples: int, seed: int) 
 
 def _random_input(rng: np.random.Generator, spec: TensorSpec, n_samples: int) -> Array:
     shape = (n_samples, *(int(dim) for dim in spec.shape[1:]))
-    if spec.dtype.startswith("float"):
-        return rng.standard_normal(shape).astype(spec.dtype)
-    return rng.integers(0, 2, shape).astype(spec.dtype)
+    if spec.real_dtype.startswith("float"):
+        return rng.standard_normal(shape).astype(spec.real_dtype)
+    return rng.integers(0, 2, shape).astype(spec.real_dtype)
 
 
 def parity_samples(data: "DataSet | None", specs: tuple[TensorSpec, ...], seed: int) -> Samples:
