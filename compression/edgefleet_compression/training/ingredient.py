@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgefleet_compression.passes.specs import Optimizer
-from edgefleet_compression.schedules.state import TrainingState
+from edgefleet_compression.schedules.state import Checkpoint, TrainingState
 from edgefleet_compression.training.optimizers import make_optimizer
 
 
@@ -20,7 +20,7 @@ class Run:
     step: int = 0
     lr_ratio: float = 1.0
     """Factor on the schedule's learning rate; an ingredient may lower it."""
-    validation_accuracy: list[float] = field(default_factory=list)
+    history: list[Checkpoint] = field(default_factory=list)
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -29,7 +29,7 @@ class Run:
     @property
     def state(self) -> TrainingState:
         """The moment, for schedules."""
-        return TrainingState(self.step, self.n_steps, tuple(self.validation_accuracy))
+        return TrainingState(self.step, self.n_steps, tuple(self.history))
 
     def replace_model(self, model: nn.Module) -> None:
         """Go on with another network: its parameters get a fresh optimizer."""

@@ -15,6 +15,7 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import TrainingFailed
 from edgefleet_compression.evaluate import Evaluation, as_tensor, evaluate
 from edgefleet_compression.passes.specs import Budget, Train
+from edgefleet_compression.schedules.state import Checkpoint
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
 from edgefleet_compression.training.optimizers import learning_rate
 
@@ -152,8 +153,9 @@ def _evaluate_epoch(run: Run, data: DataSet, losses: list[float], ingredients: S
         ingredient.before_evaluation(run)
     found: Evaluation = evaluate(run.model, data.validation)
     _require_finite(found.loss, run)
-    run.validation_accuracy.append(found.accuracy)
-    return Epoch(run.step, sum(losses) / len(losses), found.accuracy, found.loss)
+    epoch = Epoch(run.step, sum(losses) / len(losses), found.accuracy, found.loss)
+    run.history.append(Checkpoint(epoch.step, epoch.train_loss, epoch.validation_accuracy))
+    return epoch
 
 
 def _batches(n_samples: int, batch_size: int, n_steps: int, generator: torch.Generator) -> Iterator[Tensor]:

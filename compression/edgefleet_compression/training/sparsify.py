@@ -7,7 +7,7 @@ from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes.specs import Sparsify
-from edgefleet_compression.schedules import SCHEDULES
+from edgefleet_compression.schedules import make_schedule
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
 
 
@@ -47,7 +47,14 @@ class SparsifyIngredient(KeepZeros):
         self.spec = spec
         self._data = data
         self._generator = generator
-        self._schedule = SCHEDULES[spec.schedule](0.0, spec.amount, spec.start_fraction, spec.end_fraction)
+        self._schedule = make_schedule(
+            spec.schedule,
+            spec.pace,
+            first=0.0,
+            last=spec.amount,
+            start=spec.start_fraction,
+            end=spec.end_fraction,
+        )
         self._reached = 0.0
 
     def before_step(self, run: Run) -> None:

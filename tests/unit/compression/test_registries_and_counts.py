@@ -11,7 +11,7 @@ from edgefleet_compression.models.registry import BUILDERS, build_model
 from edgefleet_compression.models.specs import ARCHITECTURES, ResNetArguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.specs import CriterionName, ScheduleName, TeacherName
-from edgefleet_compression.schedules import SCHEDULES
+from edgefleet_compression.schedules import CURVES
 from edgefleet_compression.stats import count_macs, count_parameters
 from edgefleet_compression.teachers import TEACHERS
 from edgefleet_compression.testing import tiny_onnx
@@ -19,7 +19,7 @@ from edgefleet_compression.testing import tiny_onnx
 
 def test_registries_hold_exactly_the_names_of_the_specs() -> None:
     assert set(CRITERIA) == set(get_args(CriterionName))
-    assert set(SCHEDULES) == set(get_args(ScheduleName))
+    assert set(CURVES) == set(get_args(ScheduleName))
     assert set(TEACHERS) == set(get_args(TeacherName))
     assert set(BUILDERS) == set(ARCHITECTURES)
 

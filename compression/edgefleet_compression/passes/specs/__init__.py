@@ -7,10 +7,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, SpecT, TeacherName
+from edgefleet_compression.passes.specs.base import (
+    CriterionChoice,
+    CriterionName,
+    Fraction,
+    ScheduleName,
+    Spec,
+    SpecT,
+    TeacherName,
+    WeightedCriterion,
+)
 from edgefleet_compression.passes.specs.cast import Cast
 from edgefleet_compression.passes.specs.ingredients import Distill, FakeQuant, Ingredient, Sparsify
 from edgefleet_compression.passes.specs.low_rank import LowRank
+from edgefleet_compression.passes.specs.paces import ClockPace, ConvergencePace, Pace, PlateauPace
 from edgefleet_compression.passes.specs.quantize import (
     ActivationFormat,
     Calibration,
@@ -28,6 +38,9 @@ __all__ = [
     "Budget",
     "Calibration",
     "Cast",
+    "ClockPace",
+    "ConvergencePace",
+    "CriterionChoice",
     "CriterionName",
     "Distill",
     "FakeQuant",
@@ -36,6 +49,8 @@ __all__ = [
     "LearningRateSchedule",
     "LowRank",
     "Optimizer",
+    "Pace",
+    "PlateauPace",
     "QuantizationFormat",
     "Quantize",
     "ScheduleName",
@@ -47,6 +62,7 @@ __all__ = [
     "TeacherName",
     "Train",
     "WeightFormat",
+    "WeightedCriterion",
     "format_precision",
 ]
 

@@ -16,7 +16,7 @@ CriterionName = Literal[
     "mean_activation",
     "random",
 ]
-ScheduleName = Literal["one_shot", "cubic"]
+ScheduleName = Literal["one_shot", "linear", "cubic", "exponential", "sigmoid", "step"]
 TeacherName = Literal["fixed"]
 
 SpecT = TypeVar("SpecT", bound="Spec")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from edgefleet_compression.passes.specs.base import CriterionName, Fraction, ScheduleName, Spec, TeacherName
+from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, ScheduleName, Spec, TeacherName
+from edgefleet_compression.passes.specs.paces import ClockPace, Pace
 from edgefleet_compression.passes.specs.quantize import ActivationFormat, QuantizationFormat, format_precision
 
 
@@ -14,12 +15,13 @@ class Sparsify(Spec):
 
     kind: Literal["sparsify"] = "sparsify"
     amount: Fraction = Field(description="Share of the weights that is zero at the end.")
-    criterion: CriterionName = Field("magnitude_l1", description="How a weight is scored; low scores go first.")
+    criterion: CriterionChoice = Field("magnitude_l1", description="How a weight is scored; low scores go first.")
     scope: Literal["layer", "global"] = Field(
         "global", description="One ranking per layer, or one over the whole network."
     )
     structure: Literal["weights"] = Field("weights", description="What becomes zero: single weights.")
     schedule: ScheduleName = Field("cubic", description="Course of the sparsity from start to end.")
+    pace: Pace = Field(default_factory=ClockPace, description="When the sparsity moves on: by clock, plateaus or loss.")
     start_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="Share of the budget before the first zeros.")
     end_fraction: float = Field(0.7, gt=0.0, le=1.0, description="Share of the budget after which sparsity is final.")
     every_steps: int = Field(5, ge=1, le=100_000, description="Steps between two updates of the masks.")

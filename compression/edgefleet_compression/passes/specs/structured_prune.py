@@ -2,7 +2,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgefleet_compression.passes.specs.base import CriterionName, Fraction, Spec
+from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, Spec
 
 
 class StructuredPrune(Spec):
@@ -10,7 +10,7 @@ class StructuredPrune(Spec):
 
     kind: Literal["structured_prune"] = "structured_prune"
     amount: Fraction = Field(description="Share of the prunable channels to remove, between 0 and 1 exclusive.")
-    criterion: CriterionName = Field("magnitude_l2", description="How a weight is scored; low scores go first.")
+    criterion: CriterionChoice = Field("magnitude_l2", description="How a weight is scored; low scores go first.")
     scope: Literal["layer", "global"] = Field(
         "layer",
         description="layer: every group of coupled layers loses the same share; global: one ranking over the network.",
