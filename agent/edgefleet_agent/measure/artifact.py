@@ -22,8 +22,16 @@ from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdic
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.statistics import SteadyOutcome, outlier_fence
 from edgefleet_agent.wire.base import JsonObject
-from edgefleet_agent.wire.reasons import Provenance, VerdictStatus
-from edgefleet_agent.wire.report import BlobRef, CodedError, EnergySummary, Environment, RunReport, Verdict
+from edgefleet_agent.wire.reasons import ErrorCode, Provenance, VerdictStatus
+from edgefleet_agent.wire.report import (
+    BlobRef,
+    CodedError,
+    EnergySummary,
+    Environment,
+    GoldenSummary,
+    RunReport,
+    Verdict,
+)
 from edgefleet_agent.wire.samples import encode_samples
 
 __all__ = ["Bench", "Limits", "Measurement", "OnPhase", "Subject", "blob_ref", "failed_report", "measure_artifact"]
@@ -57,8 +65,15 @@ def failed_report(artifact: BlobRef, error: CodedError) -> RunReport:
         provenance=Provenance.MEASURED,
         artifact=artifact,
         error=error,
+        golden=_golden_of(error),
         verdict=Verdict(status=VerdictStatus.INVALID),
     )
+
+
+def _golden_of(error: CodedError) -> Optional[GoldenSummary]:
+    """The figures of a check that failed."""
+    figures = error.detail.get("golden") if error.code is ErrorCode.WRONG_OUTPUT else None
+    return None if figures is None else GoldenSummary.model_validate(figures)
 
 
 def measure_artifact(subject: Subject, bench: Optional[Bench] = None) -> Measurement:
@@ -120,6 +135,7 @@ class _Run:
     def _report(self, launches: Sequence[Launch], causes: Causes, outcome: SteadyOutcome) -> RunReport:
         first = launches[0]
         energy = self._bench.meter.summarize(_timed_part(first))
+        figures = first.figures.get("golden")
         return RunReport(
             agent_version=AGENT_VERSION,
             provenance=Provenance.MEASURED,
@@ -129,6 +145,8 @@ class _Run:
             memory=memory_summary(first.figures["memory"]),
             accuracy=accuracy_summary(first.figures.get("evaluation")),
             energy=energy,
+            golden=None if figures is None else GoldenSummary.model_validate(figures),
+            placement=first.placement,
             environment=self._environment(launches, causes, outcome),
             verdict=reach_verdict(*(self._evidence(launch, energy, launch is first) for launch in launches)),
         )
@@ -150,7 +168,13 @@ class _Run:
             rate_sustained=keeps_its_rate(launch),
             cooled_down=all(wait["reached"] for wait in self._cool_downs),
             supply=_supply_levels(energy) if is_first else None,
+            is_placed=not is_first or self._is_placed(launch),
         )
+
+    def _is_placed(self, launch: Launch) -> bool:
+        """Whether as much ran on the accelerator as the settings ask; what nobody can tell does not count."""
+        wanted = self._subject.settings.min_accelerator_share
+        return wanted is None or (launch.placement.accelerator_share or 0.0) >= wanted
 
     def _environment(self, launches: Sequence[Launch], causes: Causes, outcome: SteadyOutcome) -> Environment:
         figures = launches[0].figures

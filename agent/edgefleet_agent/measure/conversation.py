@@ -77,6 +77,7 @@ class Conversation:
                 "backend": self._runtime.backend,
                 "artifact": str(subject.path.resolve()),
                 "evaluation": None if subject.evaluation_path is None else str(subject.evaluation_path.resolve()),
+                "golden": None if subject.golden_path is None else str(subject.golden_path.resolve()),
                 "output_dir": str(self._folder),
                 "settings": subject.settings.model_dump(),
                 "options": subject.options,

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.conversation import Conversation, Deadline
 from edgefleet_agent.measure.meter import EnergyMeter
+from edgefleet_agent.measure.placement import placement_summary
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.statistics import SteadyOutcome, find_steady_state
 from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.reasons import ErrorCode
-from edgefleet_agent.wire.report import Conditions
+from edgefleet_agent.wire.report import Conditions, PlacementSummary
 
 START_ROW, LATENCY_ROW, SERVICE_ROW = 0, 1, 2
 """Rows of a saved series; the third exists in the open loop only."""
@@ -40,6 +41,7 @@ class Launch:
     before: Conditions
     after: Conditions
     predictions: Optional[list[int]]
+    placement: PlacementSummary
 
 
 class LaunchRun:
@@ -52,13 +54,20 @@ class LaunchRun:
         self._after: Optional[Conditions] = None
 
     def carry_out(self, meter: EnergyMeter, *, is_first: bool) -> Launch:
-        """Run the child to its end. Later launches do not evaluate again."""
+        """Run the child to its end. Later launches check no golden outputs and do not evaluate again."""
         self._meter = meter
         settings = {**self._subject.settings.model_dump(), "seconds": self._timed_s}
-        later = {} if is_first else {"evaluation_wanted": False}
+        later = {} if is_first else {"evaluation_wanted": False, "golden": None}
         with Conversation(self._subject, self._bench, self._folder, self._deadline) as talk:
             self._talk = talk
-            python = talk.begin("measure", settings=settings, warm_load=is_first, cores=self._cores(meter), **later)
+            python = talk.begin(
+                "measure",
+                settings=settings,
+                warm_load=is_first,
+                profile_wanted=is_first,
+                cores=self._cores(meter),
+                **later,
+            )
             figures = dict(talk.follow(self._enter)["result"])
             talk.finish()
         figures["python"] = python
@@ -108,6 +117,7 @@ class LaunchRun:
             outcome=steady.outcome,
             before=before,
             after=after,
+            placement=placement_summary(figures, self._folder),
             predictions=np.load(predictions, allow_pickle=False).tolist() if predictions.exists() else None,
         )
 

@@ -1,28 +1,20 @@
 """Operators of an onnxruntime profile: pure reading of its JSON."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from edgefleet_agent.errors import MeasurementFailed
-from edgefleet_agent.wire.base import Wire
+from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.report import OperatorTime
+
+__all__ = ["OperatorTime", "read_events", "read_profile"]
 
 KERNEL_SUFFIX = "_kernel_time"
 """onnxruntime/core/framework/sequential_executor.cc names the time of a node's kernel <node>_kernel_time (us)."""
-
-
-class OperatorTime(Wire):
-    """Time of one node of the graph, or of all nodes of one kind."""
-
-    name: str = Field(description="name of the node, or kind of operator")
-    operator: str = Field(description="kind of operator, such as Conv")
-    provider: str = Field(description="execution provider that ran it")
-    n_nodes: int = Field(ge=1, description="nodes of the graph counted here")
-    time_us: float = Field(ge=0, description="mean time per inference in microseconds, under the profiler")
-    share: float = Field(ge=0, le=1, description="of the time of all operators")
 
 
 def read_profile(
@@ -46,6 +38,19 @@ def read_profile(
         )
     means = {key: sum(values[-n_inferences:]) / len(values[-n_inferences:]) for key, values in durations.items()}
     return _nodes(means), _kinds(means)
+
+
+def read_events(path: Path) -> list[JsonObject]:
+    """The profile's events: a JSON array of objects (Chrome's trace format)."""
+    try:
+        events = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise MeasurementFailed(
+            ErrorCode.RUNNER_PROTOCOL, "the runtime's profile can't be read ({}); try again".format(err)
+        ) from err
+    if not isinstance(events, list):
+        raise MeasurementFailed(ErrorCode.RUNNER_PROTOCOL, "the runtime's profile is no list of events")
+    return [event for event in events if isinstance(event, dict)]
 
 
 def _nodes(means: Mapping[tuple[str, str, str], float]) -> list[OperatorTime]:

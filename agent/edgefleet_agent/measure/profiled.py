@@ -1,20 +1,18 @@
 """The profile of an artifact per operator, as a run of its own."""
 
-import json
 import tempfile
 from pathlib import Path
 
 from pydantic import Field
 
-from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.conversation import Conversation, Deadline
 from edgefleet_agent.measure.emulation import provenance_here
 from edgefleet_agent.measure.environment import describe_host
-from edgefleet_agent.measure.profile import OperatorTime, read_profile
+from edgefleet_agent.measure.profile import OperatorTime, read_events, read_profile
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.wire.base import JsonObject, Wire
-from edgefleet_agent.wire.reasons import ErrorCode, Provenance
+from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import BlobRef
 
 
@@ -46,7 +44,7 @@ def profile_artifact(subject: Subject, bench: Bench, n_inferences: int) -> Profi
             python = talk.begin("profile", n_inferences=n_inferences)
             facts = dict(talk.follow(enter)["result"])
             talk.finish()
-        nodes, kinds = read_profile(_read_events(folder / "profile.json"), n_inferences)
+        nodes, kinds = read_profile(read_events(folder / "profile.json"), n_inferences)
     return ProfileReport(
         agent_version=AGENT_VERSION,
         provenance=provenance_here(),
@@ -58,16 +56,3 @@ def profile_artifact(subject: Subject, bench: Bench, n_inferences: int) -> Profi
         runtime={"name": subject.runtime, **facts["runtime"], "interpreter": subject.interpreter, "python": python},
         host=describe_host(),
     )
-
-
-def _read_events(path: Path) -> list[JsonObject]:
-    """The profile's events: a JSON array of objects (Chrome's trace format)."""
-    try:
-        events = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise MeasurementFailed(
-            ErrorCode.RUNNER_PROTOCOL, "the runtime's profile can't be read ({}); try again".format(err)
-        ) from err
-    if not isinstance(events, list):
-        raise MeasurementFailed(ErrorCode.RUNNER_PROTOCOL, "the runtime's profile is no list of events")
-    return [event for event in events if isinstance(event, dict)]

@@ -43,6 +43,7 @@ class Subject:
     settings: MeasureSettings = field(default_factory=MeasureSettings)
     interpreter: str = field(default_factory=default_interpreter)
     evaluation_path: Optional[Path] = None
+    golden_path: Optional[Path] = None
     options: JsonObject = field(default_factory=dict)
 
 

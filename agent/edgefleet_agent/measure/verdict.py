@@ -47,7 +47,15 @@ intel_pstate (100 MHz of several GHz), below a throttled Raspberry Pi 4 (1500 to
 TEMPERATURE_HIGH_C = 80.0
 """Raspberry Pi 4 and 5 begin to slow down here (Raspberry Pi documentation, frequency management and thermal control)."""
 
-INVALID = frozenset({Reason.THROTTLED_NOW, Reason.THROTTLED_STICKY, Reason.UNDER_VOLTAGE, Reason.NON_FINITE_OUTPUT})
+INVALID = frozenset(
+    {
+        Reason.THROTTLED_NOW,
+        Reason.THROTTLED_STICKY,
+        Reason.UNDER_VOLTAGE,
+        Reason.NON_FINITE_OUTPUT,
+        Reason.PLACEMENT_TOO_LOW,
+    }
+)
 """Reasons that make the figures unusable; all others make them suspect."""
 
 
@@ -63,6 +71,7 @@ class SupplyLevels:
 class Evidence:
     """What the verdict on one launch is made of; ``cpu_s`` is the runner's own CPU time during the timed part.
 
+    ``is_placed``: whether as much ran on the accelerator as was asked for.
     ``core_wait_s``: time its threads waited for a core. ``n_cores``: cores it was allowed to use. Unknown is None.
     """
 
@@ -79,6 +88,7 @@ class Evidence:
     rate_sustained: bool = True
     cooled_down: bool = True
     supply: Optional[SupplyLevels] = None
+    is_placed: bool = True
 
 
 def reach_verdict(*launches: Evidence) -> Verdict:
@@ -105,6 +115,7 @@ def _reasons(evidence: Evidence) -> list[Reason]:
         *_own_trouble(evidence),
         *_temperature(after),
         *([Reason.NOT_COOLED_DOWN] if not evidence.cooled_down else []),
+        *([Reason.PLACEMENT_TOO_LOW] if not evidence.is_placed else []),
         *([Reason.NON_FINITE_OUTPUT] if evidence.n_non_finite else []),
     ]
 

@@ -5,8 +5,9 @@ from typing import Any, Dict
 
 import numpy as np
 
+from edgefleet_agent.runner.loading import load
 from edgefleet_agent.runner.protocol import Channel
-from edgefleet_agent.runner.session import load, make_ready
+from edgefleet_agent.runner.session import make_ready
 from edgefleet_agent.runner.timing import Window, capacity_for, run_timed
 
 SPARE = 10.0
@@ -18,7 +19,7 @@ def serve_blocks(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]
     settings = request["settings"]
     channel.enter("load")
     loaded = load(request)
-    warmup = make_ready(loaded, settings, channel)
+    warmup = make_ready(loaded, settings, channel, request.get("golden"))
     fastest_ns = min(warmup.latency_ns) if warmup.latency_ns else int(loaded.figures["first_inference_ms"] * 1e6)
     channel.send("ready", batch=loaded.batch, runtime=loaded.model.facts, affinity=loaded.figures["affinity"])
     number = 0

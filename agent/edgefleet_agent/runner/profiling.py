@@ -5,8 +5,9 @@ import shutil
 from typing import Any, Dict
 
 from edgefleet_agent.runner.failure import RunnerFailure
+from edgefleet_agent.runner.loading import load
 from edgefleet_agent.runner.protocol import Channel
-from edgefleet_agent.runner.session import load, make_ready
+from edgefleet_agent.runner.session import make_ready
 
 PROFILE = "profile.json"
 

@@ -3,25 +3,17 @@
 import gc
 import os
 import statistics
-import sys
 import time
-import traceback
 from array import array
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from edgefleet_agent.runner import memory
-from edgefleet_agent.runner.backend import LoadRequest, Model, import_backend
-from edgefleet_agent.runner.caches import cached_share, evict_from_page_cache
+from edgefleet_agent.runner.again import load_again, profile_again
 from edgefleet_agent.runner.evaluation import count_non_finite, evaluate
-from edgefleet_agent.runner.inputs import (
-    EvaluationSet,
-    batch_size,
-    pool_of_batches,
-    random_batch,
-    read_evaluation,
-)
+from edgefleet_agent.runner.golden import check_golden
+from edgefleet_agent.runner.loading import Loaded, load, read_evaluation_set
 from edgefleet_agent.runner.paced import run_duty_cycle, run_open_loop, schedule_arrivals
 from edgefleet_agent.runner.protocol import Channel
 from edgefleet_agent.runner.timing import Series, Window, capacity_for, monotonic_ns, run_timed
@@ -35,25 +27,13 @@ WARMUP_CAPACITY = 4096
 
 NO_LIMIT_S = 1e6
 
-WARM_LOAD_LIMIT_MS = 10000.0
-"""A load longer than this is not repeated: an engine that takes minutes to build would take them twice."""
-
-
-class Loaded(NamedTuple):
-    """A loaded model with its batch, prepared inputs and figures so far."""
-
-    model: Model
-    batch: int
-    feeds: "List[Any]"
-    figures: "Dict[str, Any]"
-
 
 def measure(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     """Run all phases; raw series are written as npy files into ``output_dir``, figures are returned."""
     settings = request["settings"]
     channel.enter("load")
     loaded = load(request)
-    warmup = make_ready(loaded, settings, channel)
+    warmup = make_ready(loaded, settings, channel, request.get("golden"))
     watch = SegmentWatch()
     series = _time(loaded, settings, warmup, watch, channel)
     _save(request["output_dir"], "warmup", _rows(warmup))
@@ -63,80 +43,35 @@ def measure(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
         loaded.figures["evaluation"] = _evaluate(loaded, request, channel)
     figures = loaded.figures
     del loaded  # the model is released before its file is loaded again
-    figures["warm_load_ms"] = _load_again(request, figures["load_ms"]) if request.get("warm_load") else None
+    figures["warm_load_ms"] = load_again(request, figures["load_ms"]) if request.get("warm_load") else None
+    if request.get("profile_wanted") and figures["placement"] is None:
+        figures["profile"] = profile_again(request, figures["load_ms"])
     return figures
 
 
-def make_ready(loaded: Loaded, settings: "Dict[str, Any]", channel: Channel) -> Series:
-    """First inference and warm-up; their figures are kept in ``loaded``, the warm-up's samples are returned."""
+def make_ready(
+    loaded: Loaded, settings: "Dict[str, Any]", channel: Channel, golden_path: "Optional[str]" = None
+) -> Series:
+    """First inference, golden outputs and warm-up; their figures are kept in ``loaded``, the warm-up's samples are returned.
+
+    The golden outputs come second, so that the first inference is the first and nothing is timed for long before them.
+    """
     first_ms, n_non_finite = _first_inference(loaded)
     loaded.figures.update(first_inference_ms=first_ms, n_non_finite_first=n_non_finite)
+    if golden_path is not None:
+        channel.enter("golden", silent_for_s=0.0)
+        loaded.figures["golden"] = _check_golden(loaded, golden_path)
     return _warm_up(loaded, settings, first_ms, channel)
 
 
-def load(request: "Dict[str, Any]") -> Loaded:
-    """Load the artifact for the first time in this process and prepare its inputs."""
-    settings, artifact = request["settings"], request["artifact"]
-    if request.get("cores"):
-        os.sched_setaffinity(0, request["cores"])  # the rest belongs to the sampler
-    started = monotonic_ns()
-    open_model = import_backend(request["backend"])
-    import_ms = (monotonic_ns() - started) / 1e6
-    evict_from_page_cache(artifact)
-    caches = {"artifact_cached_share": cached_share(artifact), "library": "imported"}
-    may_reset = memory.reset_peak()
-    after_import = memory.resident_bytes()
-    started = monotonic_ns()
-    model = open_model(_load_request(request))
-    load_ms = (monotonic_ns() - started) / 1e6
-    figures = {
-        "import_ms": import_ms,
-        "load_ms": load_ms,
-        "caches": caches,
-        "memory": {
-            "after_import_bytes": after_import,
-            "after_load_bytes": memory.resident_bytes(),
-            "peak_load_bytes": memory.peak_bytes() if may_reset else None,
-        },
-        "runtime": model.facts,
-        "affinity": sorted(os.sched_getaffinity(0)),
-        "inputs": [list(value) for value in model.inputs],
-        "outputs": [list(value) for value in model.outputs],
-    }
-    batch = batch_size(model.inputs, settings["batch"])
-    figures["batch"] = batch
-    return Loaded(model, batch, _feeds(request, model, batch), figures)
-
-
-def _load_request(request: "Dict[str, Any]") -> LoadRequest:
-    return LoadRequest(request["artifact"], request["settings"]["threads"], request.get("options", {}))
-
-
-def _load_again(request: "Dict[str, Any]", cold_ms: float) -> "Optional[float]":
-    """Warm load in ms: same process, same file, caches warm; None where it is too slow to repeat or fails."""
-    if cold_ms > WARM_LOAD_LIMIT_MS:
-        return None
+def _check_golden(loaded: Loaded, path: str) -> "Dict[str, Any]":
+    """Figures of the check; what it needs of memory is left out of the peak."""
+    figures = loaded.figures["memory"]
+    figures["peak_first_bytes"] = memory.peak_bytes() if figures["peak_reset"] else None
+    result = check_golden(loaded.model, loaded.batch, path)
     gc.collect()
-    open_model = import_backend(request["backend"])
-    started = monotonic_ns()
-    try:
-        open_model(_load_request(request))
-    except Exception:  # noqa: BLE001 - whatever it is, the figures measured before are worth keeping
-        sys.stderr.write(traceback.format_exc())
-        return None
-    return (monotonic_ns() - started) / 1e6
-
-
-def _feeds(request: "Dict[str, Any]", model: Model, batch: int) -> "List[Any]":
-    """Prepared inputs of the timed part; the whole evaluation set does not stay in memory."""
-    if not request.get("evaluation"):
-        return [model.prepare(random_batch(model.inputs, batch, request["settings"]["seed"]))]
-    data = _evaluation_set(request, model)
-    return [model.prepare(arrays) for arrays in pool_of_batches(data, batch)]
-
-
-def _evaluation_set(request: "Dict[str, Any]", model: Model) -> EvaluationSet:
-    return read_evaluation(request["evaluation"], model.inputs, request["settings"].get("evaluation_limit"))
+    figures["peak_reset"] = memory.reset_peak() and figures["peak_reset"]
+    return result
 
 
 def _first_inference(loaded: Loaded) -> "Tuple[float, int]":
@@ -161,7 +96,9 @@ def _warm_up(loaded: Loaded, settings: "Dict[str, Any]", first_ms: float, channe
         window = Window(seconds, iterations, NO_LIMIT_S)
         series = run_timed(loaded.model.invoke, loaded.feeds, window, WARMUP_CAPACITY)
     figures = loaded.figures["memory"]
-    figures["peak_run_bytes"] = memory.peak_bytes() if figures.pop("peak_reset") else None
+    peaks = [memory.peak_bytes() if figures.pop("peak_reset") else None, figures.pop("peak_first_bytes", 0)]
+    known = [peak for peak in peaks if peak is not None]
+    figures["peak_run_bytes"] = max(known) if len(known) == len(peaks) else None
     figures["pss_bytes"] = memory.proportional_bytes()
     return series
 
@@ -217,7 +154,7 @@ def _counters(before: Usage, after: Usage, watch: SegmentWatch) -> "Dict[str, An
 
 def _evaluate(loaded: Loaded, request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     channel.enter("evaluate")
-    data = _evaluation_set(request, loaded.model)
+    data = read_evaluation_set(request, loaded.model)
     last = [time.perf_counter()]
 
     def on_progress(n_done: int) -> None:

@@ -35,11 +35,19 @@ def open_model(request: LoadRequest) -> Model:
     return Model(
         inputs=[TensorFacts("x", [None, 4], "float32")],
         outputs=[TensorFacts("y", [None, N_CLASSES], "float32")],
-        facts={"version": "scripted", "providers": []},
+        facts=describe(script),
         prepare=lambda arrays: np.asarray(arrays["x"], dtype=np.float32),
         invoke=invoke,
         read_outputs=lambda result: [result],
     )
+
+
+def describe(script: "dict[str, str]") -> "dict[str, Any]":
+    facts: dict[str, Any] = {"version": "scripted", "providers": []}
+    if script.get("placement") == "edgetpu":
+        shares, counts = {"edgetpu": 0.75, "cpu": 0.25}, {"edgetpu": 30, "cpu": 2}
+        facts["placement"] = {"shares": shares, "n_operators": counts, "basis": "macs"}
+    return facts
 
 
 def commit(fault: "str | None") -> None:
