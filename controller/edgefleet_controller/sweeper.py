@@ -45,6 +45,9 @@ class Sweeper:
         with self._services.database.reading() as session:
             with_work = runs.devices_with_queued(session) if len(waiting_jobs) < len(keys) else set()
             versions = jobs.versions(session, waiting_jobs)
+        for key in keys:
+            if key.startswith("comparison:"):
+                self._services.wakeups.notify(key)  # it looks again; few wait for comparisons
         for device_id in with_work:
             self._services.wakeups.notify(f"device:{device_id}")
         for job_id, version in versions.items():
@@ -104,7 +107,7 @@ def make_listener(services: Services) -> Callable[[Change], None]:
     """Tell held requests and the engine of what was committed in this process."""
 
     def on_change(change: Change) -> None:
-        if change.topic in ("device", "job"):
+        if change.topic in ("device", "job", "comparison"):
             services.wakeups.notify(f"{change.topic}:{change.key}")
             return
         actions = {

@@ -1,6 +1,8 @@
 """Who may see and send which file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -9,6 +11,9 @@ from edgefleet_controller.blobs import repository
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.errors import NotFound, NotLeased, StaleAttempt
 from edgefleet_controller.runs import repository as runs
+
+ORDERED_FILES = ("artifact", "evaluation", "golden")
+"""Fields of a RunOrder that name a file."""
 
 
 def record(database: Database, ref: BlobRef) -> bool:
@@ -21,9 +26,16 @@ def require_assigned(session: Session, device_id: str, sha256: str) -> None:
     """NotFound unless the file belongs to the order of the run that the device holds."""
     run = runs.leased_run(session, device_id)
     order = run.order if run is not None else {}
-    assigned = {(order.get(name) or {}).get("sha256") for name in ("artifact", "evaluation")}
-    if sha256 not in assigned:
+    if sha256 not in _files_of(order):
         raise NotFound("The device holds no run with this file.")
+
+
+def _files_of(order: Mapping[str, Any]) -> set[str]:
+    """Hashes of all files that an order names."""
+    named = [order.get(name) for name in ORDERED_FILES]
+    second = order.get("second")
+    named += [] if second is None else [second["artifact"]]
+    return {ref["sha256"] for ref in named if ref is not None}
 
 
 @dataclass(frozen=True)

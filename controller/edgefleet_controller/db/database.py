@@ -13,11 +13,11 @@ from edgefleet_controller.clock import Clock, SystemClock
 
 BUSY_TIMEOUT_MS = 30_000
 
-Topic = Literal["device", "job", "runs", "job_created", "job_cancelled"]
+Topic = Literal["device", "job", "comparison", "runs", "job_created", "job_cancelled"]
 
 
 class Change(NamedTuple):
-    """Something others may wait for: ``device`` has work, ``job`` changed, a job's ``runs`` ended, ..."""
+    """Something others may wait for: ``device`` has work, ``job`` or ``comparison`` changed, a job's ``runs`` ended, ..."""
 
     topic: Topic
     key: str

@@ -73,6 +73,9 @@ DEVICE_STATES = ("registered", "active", "held", "revoked")
 JOB_STATES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
 VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled")
 RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
+RUN_KINDS = ("measure", "ab", "aa")
+COMPARISON_KINDS = ("ab", "aa")
+OUTCOMES = ("faster", "slower", "no_difference")
 
 
 class Blob(Base):
@@ -204,12 +207,33 @@ class Variant(Base):
     error: Mapped[JsonObject | None]
 
 
+class Comparison(Base):
+    """What a person asked for: artifact A against B, or against itself, on several devices; one run for each."""
+
+    __tablename__ = "comparisons"
+    __table_args__ = (one_of("kind", *COMPARISON_KINDS),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    a_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
+    b_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
+    request: Mapped[JsonObject]
+    """what was asked for, with the artifacts and devices it was resolved to"""
+    created_at: Mapped[datetime]
+
+
 class Run(Base):
-    """One artifact on one device, once. ``attempt`` fences every write about it."""
+    """One artifact on one device, once, of a job or of a comparison. ``attempt`` fences every write about it."""
 
     __tablename__ = "runs"
     __table_args__ = (
         one_of("state", *RUN_STATES),
+        one_of("kind", *RUN_KINDS),
+        CheckConstraint(
+            "(job_id IS NULL) = (variant_id IS NULL) AND (job_id IS NULL) = (comparison_id IS NOT NULL) "
+            "AND (job_id IS NULL) = (kind <> 'measure')",
+            name="has_one_owner",
+        ),
         Index("ix_runs_queue", "device_id", "state", "priority", "id"),
         Index("ix_runs_leases", "state", "lease_expires_at"),
         # one run at a time on a device
@@ -220,11 +244,16 @@ class Run(Base):
             sqlite_where=text("state = 'leased'"),
             postgresql_where=text("state = 'leased'"),
         ),
-        UniqueConstraint("variant_id", "device_id"),
+        UniqueConstraint("variant_id", "device_id", "settings_ordinal"),
+        UniqueConstraint("comparison_id", "device_id"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
-    variant_id: Mapped[str] = mapped_column(ForeignKey("variants.id"))
+    kind: Mapped[str] = mapped_column(default="measure", server_default="measure")
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    variant_id: Mapped[str | None] = mapped_column(ForeignKey("variants.id"))
+    comparison_id: Mapped[str | None] = mapped_column(ForeignKey("comparisons.id"))
+    settings_ordinal: Mapped[int] = mapped_column(default=0, server_default="0")
+    """position among the settings that the job sweeps"""
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
     state: Mapped[str]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -252,10 +281,11 @@ class Result(Base):
     )
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     attempt: Mapped[int]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     report: Mapped[JsonObject]
     report_sha256: Mapped[str] = mapped_column(String(64))
     samples_sha256: Mapped[str | None] = mapped_column(ForeignKey("blobs.sha256"))
+    """raw latency samples, or the blocks of a comparison"""
     provenance: Mapped[str]
     verdict: Mapped[str]
     latency_n: Mapped[int | None]
@@ -268,6 +298,35 @@ class Result(Base):
     energy_reason: Mapped[str | None]
     energy_scope: Mapped[str | None]
     created_at: Mapped[datetime]
+
+
+class ComparisonResult(Base):
+    """The figures of an A/B or A/A run's result."""
+
+    __tablename__ = "comparison_results"
+    __table_args__ = (
+        one_of("kind", *COMPARISON_KINDS),
+        one_of("outcome", *OUTCOMES),
+        CheckConstraint("(kind = 'ab') = (ratio IS NOT NULL) AND (kind = 'ab') = (outcome IS NOT NULL)", name="ab_has"),
+        CheckConstraint("(kind = 'aa') = (n_false_positives IS NOT NULL)", name="aa_has"),
+        CheckConstraint("ratio IS NULL OR ratio_low > 0", name="ratio_is_positive"),
+        CheckConstraint("n_false_positives BETWEEN 0 AND n_comparisons", name="no_more_false_than_made"),
+    )
+    run_id: Mapped[str] = mapped_column(ForeignKey("results.run_id"), primary_key=True)
+    comparison_id: Mapped[str] = mapped_column(ForeignKey("comparisons.id"), index=True)
+    kind: Mapped[str]
+    ratio: Mapped[float | None]
+    """latency of B over A"""
+    ratio_low: Mapped[float | None]
+    ratio_high: Mapped[float | None]
+    confidence: Mapped[float | None]
+    outcome: Mapped[str | None]
+    n_pairs: Mapped[int | None]
+    n_comparisons: Mapped[int | None]
+    n_false_positives: Mapped[int | None]
+    share_low: Mapped[float | None]
+    """95 % Wilson interval of n_false_positives / n_comparisons"""
+    share_high: Mapped[float | None]
 
 
 class JobEvent(Base):

@@ -13,7 +13,7 @@ from edgefleet_compression.recipe import Recipe, parse_recipe, recipe_sha256
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
-from edgefleet_controller.db.tables import Device, Job, Model, Variant
+from edgefleet_controller.db.tables import Device, Job, Model, Run, Variant
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.errors import (
     DuplicateName,
@@ -112,7 +112,7 @@ def request_cancel(session: Session, job_id: str) -> Job:
     if job.state in ENDED:
         raise StateForbids(f"The job has {job.state} already; there is nothing to cancel.")
     job.state, job.message = "cancelling", "is being cancelled"
-    runs.cancel_runs(session, job_id)
+    runs.cancel_runs(session, Run.job_id == job_id)
     record_event(session, job_id, "cancel_requested", "the job is being cancelled")
     announce(session, "job_cancelled", job_id)
     return job
@@ -123,7 +123,7 @@ def finish_cancel(session: Session, job_id: str) -> None:
     job = repository.find_locked(session, job_id)
     if job is None or job.state != "cancelling":
         return
-    runs.cancel_runs(session, job_id)  # a step may have queued one in the meantime
+    runs.cancel_runs(session, Run.job_id == job_id)  # a step may have queued one in the meantime
     repository.cancel_variants(session, job_id)
     set_job_state(session, job_id, "cancelled")
 

@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, null, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from edgefleet_controller.db.tables import Device, Result, Run
+from edgefleet_controller.db.tables import ComparisonResult, Device, Result, Run
 from edgefleet_controller.pagination import PageRequest, fetch_page
 
 RECENT_REPORTS = 3
 """An agent may repeat the uploads of its latest reports, whose answers it did not get; older ones it has forgotten."""
 
 
-def add(session: Session, row: Run | Result) -> None:
+def add(session: Session, row: Run | Result | ComparisonResult) -> None:
     """Insert the row now."""
     session.add(row)
     session.flush()
@@ -31,9 +31,10 @@ def find_locked(session: Session, run_id: str, device_id: str) -> Run | None:
     return session.scalar(query)
 
 
-def find_of_variant(session: Session, variant_id: str, device_id: str) -> Run | None:
-    """The run of a variant on a device."""
-    return session.scalar(select(Run).where(Run.variant_id == variant_id, Run.device_id == device_id))
+def find_of_variant(session: Session, variant_id: str, device_id: str, settings_ordinal: int) -> Run | None:
+    """The run of a variant on a device with one of the job's settings."""
+    query = select(Run).where(Run.variant_id == variant_id, Run.device_id == device_id)
+    return session.scalar(query.where(Run.settings_ordinal == settings_ordinal))
 
 
 def page_of_runs(
@@ -171,11 +172,11 @@ def fail_queued_of_revoked(session: Session, error: dict[str, Any], now: datetim
     return list(session.scalars(statement))
 
 
-def ask_to_cancel(session: Session, job_id: str) -> None:
-    """Ask the agents that hold runs of the job to stop."""
+def ask_to_cancel(session: Session, condition: ColumnElement[bool]) -> None:
+    """Ask the agents that hold runs which meet the condition to stop."""
     session.execute(
         update(Run)
-        .where(Run.job_id == job_id, Run.state == "leased")
+        .where(Run.state == "leased", condition)
         .values(cancel_requested=True)
         .execution_options(synchronize_session="fetch")
     )

@@ -15,8 +15,11 @@ class RunView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
     id: str = Field(description="identifier, run_...")
-    job_id: str = Field(description="the job it belongs to")
-    variant_id: str = Field(description="the variant it measures")
+    kind: Literal["measure", "ab", "aa"] = Field(description="measure, or the kind of its comparison")
+    job_id: str | None = Field(description="the job it belongs to; null for a comparison's run")
+    variant_id: str | None = Field(description="the variant it measures; null for a comparison's run")
+    comparison_id: str | None = Field(description="the comparison it belongs to")
+    settings_ordinal: int = Field(description="which of the job's settings it has, from 0")
     device_id: str = Field(description="the device it runs on")
     state: RunState = Field(description="queued, leased, completed, failed or cancelled")
     attempt: int = Field(description="how often it was leased; every write of a device carries it")

@@ -7,26 +7,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.statistics import LatencyFigures
 from edgefleet_agent.wire.messages import ClaimRequest, HeartbeatRequest, HeartbeatResponse, ReportRequest, RunOrder
-from edgefleet_agent.wire.reasons import ErrorCode, Reason
+from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import RunReport
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
-from edgefleet_controller.db.tables import Device, Result, Run
+from edgefleet_controller.db.tables import Device, Run
 from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.devices.service import store_facts
 from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
-from edgefleet_controller.jobs import events
-from edgefleet_controller.jobs import repository as jobs
-from edgefleet_controller.jobs.progress import share_done
 from edgefleet_controller.runs import repository, verification
+from edgefleet_controller.runs.followers import UNFINISHED, record, settle_variant
+from edgefleet_controller.runs.records import comparison_result_of, result_of
 
 ORDER_FIELDS = frozenset(RunOrder.model_fields) - {"run_id", "attempt", "lease_s"}
-UNFINISHED = ("queued", "leased")
 MAX_ATTEMPT = 2**31 - 1
 """What the column holds; no attempt is ever that high."""
 
@@ -57,20 +56,39 @@ class Completion:
     refusal: ReportRefused | None = None
 
 
-def enqueue_run(session: Session, job_id: str, variant_id: str, device_id: str, order: Mapping[str, Any]) -> Run:
-    """Queue a variant for a device; the second call for the same pair returns the run of the first.
+def enqueue_run(
+    session: Session,
+    job_id: str,
+    variant_id: str,
+    device_id: str,
+    order: Mapping[str, Any],
+    *,
+    settings_ordinal: int = 0,
+) -> Run:
+    """Queue a variant for a device; the second call for the same pair and settings returns the run of the first.
 
-    ``order`` is a RunOrder without ``run_id``, ``attempt`` and ``lease_s``.
+    ``order`` is a RunOrder without ``run_id``, ``attempt`` and ``lease_s``; ``settings_ordinal`` says which of the job's
+    settings it has.
     """
-    existing = repository.find_of_variant(session, variant_id, device_id)
+    existing = repository.find_of_variant(session, variant_id, device_id, settings_ordinal)
     if existing is not None:
         return existing
+    owner = {"job_id": job_id, "variant_id": variant_id, "settings_ordinal": settings_ordinal}
+    return _enqueue(session, device_id, order, owner)
+
+
+def enqueue_comparison(session: Session, comparison_id: str, device_id: str, order: Mapping[str, Any]) -> Run:
+    """Queue a comparison for a device; ``order`` as in ``enqueue_run``, of kind ab or aa."""
+    return _enqueue(session, device_id, order, {"comparison_id": comparison_id})
+
+
+def _enqueue(session: Session, device_id: str, order: Mapping[str, Any], owner: Mapping[str, Any]) -> Run:
     wanted = {name: value for name, value in order.items() if name in ORDER_FIELDS}
     checked = RunOrder(run_id="", attempt=1, lease_s=1, **wanted).model_dump(mode="json", include=set(ORDER_FIELDS))
     run = Run(
+        **owner,
         id=new_id("run"),
-        job_id=job_id,
-        variant_id=variant_id,
+        kind=checked["kind"],
         device_id=device_id,
         state="queued",
         attempt=0,
@@ -100,7 +118,7 @@ def claim(session: Session, device_id: str, request: ClaimRequest, rules: LeaseR
     run = repository.lease_next(session, device_id, now, now + timedelta(seconds=rules.lease_s))
     if run is None:
         return None
-    _record(session, run, "run_leased", f"{device.name} took the run, attempt {run.attempt}")
+    record(session, run, "run_leased", f"{device.name} took the run, attempt {run.attempt}")
     return Claim(order=RunOrder(run_id=run.id, attempt=run.attempt, lease_s=rules.lease_s, **run.order))
 
 
@@ -145,7 +163,10 @@ def complete(session: Session, device: Device, request: ReportRequest, blobs: Bl
     except ReportRefused as refusal:
         _fail(session, run, {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)})
         return Completion(refusal=refusal)
-    repository.add(session, _result(session, run, request.report, report_sha256, figures))
+    repository.add(session, result_of(session, run, request.report, report_sha256, figures))
+    compared = comparison_result_of(run, request.report)
+    if compared is not None:
+        repository.add(session, compared)
     _end(session, run, request.report)
     return Completion()
 
@@ -161,22 +182,22 @@ def expire_leases(session: Session, rules: LeaseRules, *, device_id: str | None 
     expired = repository.end_expired(session, now_of(session), rules.max_attempts, device_id)
     for run in expired:
         if run.state == "queued":
-            _record(session, run, "lease_expired", f"the lease of attempt {run.attempt} ran out; queued again")
+            record(session, run, "lease_expired", f"the lease of attempt {run.attempt} ran out; queued again")
             announce(session, "device", run.device_id)
         elif run.state == "cancelled":
             run.finished_at = now_of(session)
-            _record(session, run, "run_cancelled", "the device did not answer; the run was cancelled")
+            record(session, run, "run_cancelled", "the device did not answer; the run was cancelled")
         else:
             message = f"The device went silent in each of {run.attempt} attempts; look at the agent's log there."
             _fail(session, run, {"code": "lease_expired", "message": message, "detail": {"attempts": run.attempt}})
     return expired
 
 
-def cancel_runs(session: Session, job_id: str) -> None:
-    """Cancel the queued runs of a job and ask the agents that hold others to stop."""
-    for run in repository.cancel_queued(session, Run.job_id == job_id, now_of(session)):
-        _record(session, run, "run_cancelled", "the run was cancelled before it began")
-    repository.ask_to_cancel(session, job_id)
+def cancel_runs(session: Session, which: ColumnElement[bool]) -> None:
+    """Cancel the queued ones of these runs and ask the agents that hold others to stop."""
+    for run in repository.cancel_queued(session, which, now_of(session)):
+        record(session, run, "run_cancelled", "the run was cancelled before it began")
+    repository.ask_to_cancel(session, which)
 
 
 def withdraw_revoked(session: Session) -> list[Run]:
@@ -184,8 +205,8 @@ def withdraw_revoked(session: Session) -> list[Run]:
     error = {"code": "device_revoked", "message": "The device was revoked before it reported the run.", "detail": {}}
     withdrawn = repository.fail_queued_of_revoked(session, error, now_of(session))
     for run in withdrawn:
-        _settle_variant(session, run)
-        _record(session, run, "run_failed", "the device was revoked")
+        settle_variant(session, run)
+        record(session, run, "run_failed", "the device was revoked")
     return withdrawn
 
 
@@ -197,44 +218,21 @@ def count_unfinished(session: Session, job_id: str) -> int:
 def _verify(device: Device, run: Run, report: RunReport, blobs: BlobStore) -> LatencyFigures | None:
     verification.require_provenance(device.kind, report)
     verification.require_ordered_artifact(run.order, report)
+    verification.require_ordered_kind(run.order, report)
     verification.require_uploaded_samples(report, blobs)
+    if report.is_comparison:
+        verification.require_blocks(report, blobs)
+        return None
     return verification.recompute_latency(report, blobs)
-
-
-def _result(session: Session, run: Run, report: RunReport, sha256: str, figures: LatencyFigures | None) -> Result:
-    energy, samples = report.energy, report.samples.get(verification.LATENCY_SAMPLES)
-    energy_mj = energy.value_mj if energy is not None else None
-    reason = energy.reason if energy is not None and energy.reason is not None else Reason.NOT_MEASURED
-    percentiles = figures.percentiles if figures is not None else {}
-    return Result(
-        run_id=run.id,
-        attempt=run.attempt,
-        job_id=run.job_id,
-        report=report.model_dump(mode="json"),
-        report_sha256=sha256,
-        samples_sha256=samples.sha256 if samples is not None else None,
-        provenance=report.provenance.value,
-        verdict=report.verdict.status.value,
-        latency_n=figures.n if figures is not None else None,
-        latency_p50_ms=percentiles.get("p50"),
-        latency_p90_ms=percentiles.get("p90"),
-        latency_p99_ms=percentiles.get("p99"),
-        peak_memory_bytes=report.memory.peak_memory_bytes if report.memory is not None else None,
-        accuracy=report.accuracy.value if report.accuracy is not None else None,
-        energy_mj=energy_mj,
-        energy_reason=reason.value if energy_mj is None else None,
-        energy_scope=energy.scope if energy is not None else None,
-        created_at=now_of(session),
-    )
 
 
 def _end(session: Session, run: Run, report: RunReport) -> None:
     if report.error is None:
         _finish(session, run, "completed")
-        _record(session, run, "run_completed", f"measured, {report.verdict.status.value}")
+        record(session, run, "run_completed", f"{report.provenance.value}, {report.verdict.status.value}")
     elif report.error.code is ErrorCode.CANCELLED and run.cancel_requested:
         _finish(session, run, "cancelled")
-        _record(session, run, "run_cancelled", "the agent stopped the run")
+        record(session, run, "run_cancelled", "the agent stopped the run")
     else:
         _fail(session, run, report.error.model_dump(mode="json"))
 
@@ -242,7 +240,7 @@ def _end(session: Session, run: Run, report: RunReport) -> None:
 def _fail(session: Session, run: Run, error: dict[str, Any]) -> None:
     run.error = error
     _finish(session, run, "failed")
-    _record(session, run, "run_failed", f"{error['code']}: {error['message']}")
+    record(session, run, "run_failed", f"{error['code']}: {error['message']}")
 
 
 def _finish(session: Session, run: Run, state: str) -> None:
@@ -250,30 +248,5 @@ def _finish(session: Session, run: Run, state: str) -> None:
     run.finished_at = now_of(session)
     run.lease_expires_at = None
     session.flush()
-    _settle_variant(session, run)
+    settle_variant(session, run)
     announce(session, "device", run.device_id)  # it may take its next run
-
-
-def _settle_variant(session: Session, run: Run) -> None:
-    """End the variant once all its runs have ended: completed if any device measured it."""
-    variant = jobs.find_variant(session, run.variant_id)
-    states = set(jobs.run_states_of_variant(session, run.variant_id))
-    if variant is None or variant.state != "dispatched" or states & set(UNFINISHED):
-        return
-    variant.state = "completed" if "completed" in states else "failed" if "failed" in states else "cancelled"
-    if variant.state == "failed":
-        variant.error = jobs.last_run_error(session, run.variant_id)
-    session.flush()
-    job = jobs.find_locked(session, run.job_id)
-    if job is not None:
-        job.progress = max(job.progress, share_done(v.state for v in jobs.variants_of(session, run.job_id)))
-        job.message = f"{variant.name}: {variant.state}"
-    session.flush()
-
-
-def _record(session: Session, run: Run, kind: str, message: str) -> None:
-    variant = jobs.find_variant(session, run.variant_id)
-    named = f"{variant.name}: {message}" if variant is not None else message
-    events.record_event(session, run.job_id, kind, named, variant_id=run.variant_id, run_id=run.id, attempt=run.attempt)
-    if run.state not in UNFINISHED:
-        announce(session, "runs", run.job_id)
