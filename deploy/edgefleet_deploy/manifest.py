@@ -153,7 +153,13 @@ class GraphSummary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     operators_before: dict[str, int] = Field(description="Operators by type, as exported or as the person gave them.")
     operators_after: dict[str, int] = Field(description="Operators by type, in the file that ships.")
-    fused: dict[str, int] = Field(description="How often each pattern was folded or fused, such as conv_batch_norm.")
+    operators_loaded: dict[str, int] = Field(
+        default_factory=dict,
+        description="Operators by type that the compiling host's runtime runs after its own fusions; empty: not known.",
+    )
+    fused: dict[str, int] = Field(
+        description="How often each pattern was folded, such as batch_norm_folded; *_at_load: by the host's runtime."
+    )
     layout: Literal["NCHW", "NHWC", "none"] = Field(description="Order of an image's dimensions; none without images.")
 
 

@@ -1,17 +1,18 @@
 """Post-training int8 of a person's own ONNX graph with onnxruntime's quantizer: QDQ, per channel, MinMax."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgefleet_compression.passes.specs import ActivationFormat, Calibration, WeightFormat
+from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration, parse_plan
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.samples import Samples
 
@@ -19,34 +20,23 @@ Array = NDArray[Any]
 _BATCH = 32
 
 
-class PlanCalibration(Calibration):
-    """The samples a plan was made for."""
+@dataclass(frozen=True)
+class StaticPlan:
+    """What a plan of static activations says: which samples to observe, and the activations' sign."""
 
-    source: Literal["train", "random"] = Field(description="train: the training split; random: standard-normal inputs.")
-    seed: int = Field(ge=0, description="Seed of the choice of samples.")
-
-
-class QuantizationPlan(BaseModel):
-    """The post-training quantization that an ONNX candidate asks its compiler for (edgefleet.plan)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    version: Literal[1] = Field(description="Version of this document.")
-    method: Literal["post_training"] = Field(description="How scales are found.")
-    weights: WeightFormat = Field(description="Format of the weights.")
-    activations: ActivationFormat = Field(description="Format of the activations.")
-    calibration: PlanCalibration = Field(description="Samples and observer.")
+    calibration: PlanCalibration
+    signed: bool
 
 
-def read_plan(plan: Mapping[str, Any]) -> QuantizationPlan:
-    """Return the quantization a candidate's plan asks for; CandidateRefused ``plan_invalid`` if it is not one."""
+def static_plan(document: Mapping[str, Any]) -> StaticPlan:
+    """Return the static quantization a candidate's plan asks for; CandidateRefused ``plan_invalid`` if it is not one."""
     try:
-        return QuantizationPlan.model_validate(plan)
-    except ValidationError as err:
-        first = err.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "plan"
-        raise CandidateRefused(
-            f"the candidate's quantization plan is not valid at {where}: {first['msg']}", code="plan_invalid"
-        ) from err
+        plan = parse_plan(document)
+    except ModelFileInvalid as err:
+        raise CandidateRefused(err.message, code="plan_invalid") from err
+    if not isinstance(plan, OnnxQuantization) or plan.calibration is None or plan.activations is None:
+        raise CandidateRefused("the candidate's plan names no calibration for static activations", code="plan_invalid")
+    return StaticPlan(plan.calibration, plan.activations.signed)
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no type information
@@ -68,24 +58,49 @@ def _split(samples: Samples, batch: int) -> Iterator[dict[str, Array]]:
 
 
 def quantize_graph(
-    model: ModelProto, plan: QuantizationPlan, samples: Samples, *, fixed_batch: int | None, work_dir: Path
+    model: ModelProto, samples: Samples, *, signed: bool, fixed_batch: int | None, work_dir: Path
 ) -> ModelProto:
     """Return the graph with QuantizeLinear/DequantizeLinear pairs and int8 weights; opset 13 or newer is needed.
 
-    Activations are uint8 (int8 where the plan says signed), weights symmetric int8 per output channel, biases int32.
+    Activations are uint8 (int8 where ``signed``), asymmetric; weights symmetric int8 per output channel, biases int32.
     """
+    options = {"WeightSymmetric": True, "ActivationSymmetric": False}
+    activations = QuantType.QInt8 if signed else QuantType.QUInt8
+    return _run_quantizer(model, _batches(samples, fixed_batch), activations, options, work_dir)
+
+
+def quantize_graph_symmetric(
+    model: ModelProto, samples: Samples, *, fixed_batch: int | None, work_dir: Path
+) -> ModelProto:
+    """Return the graph as TensorRT wants it: int8 symmetric activations, float weights behind Q/DQ pairs, float biases."""
+    options = {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": True,
+        "AddQDQPairToWeight": True,
+        "QuantizeBias": False,
+    }
+    return _run_quantizer(model, _batches(samples, fixed_batch), QuantType.QInt8, options, work_dir)
+
+
+def _batches(samples: Samples, fixed_batch: int | None) -> "_Batches":
+    return _Batches(samples, fixed_batch or min(_BATCH, len(samples)))
+
+
+def _run_quantizer(
+    model: ModelProto, batches: "_Batches", activations: QuantType, options: Mapping[str, bool], work_dir: Path
+) -> ModelProto:
     path = work_dir / "quantized.onnx"
     try:
         quantize_static(
             model,
             path,
-            _Batches(samples, fixed_batch or min(_BATCH, len(samples))),
+            batches,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QInt8 if plan.activations.signed else QuantType.QUInt8,
+            activation_type=activations,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
+            extra_options=dict(options),
         )
         return onnx.load(path)
     except (ValueError, KeyError, RuntimeError, AssertionError) as err:

@@ -1,12 +1,16 @@
 """Running an ONNX file under onnxruntime on this host, whole sample sets at a time."""
 
+import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state as _ort
 
 from edgefleet_deploy.errors import CandidateRefused, DataUnusable
@@ -89,6 +93,26 @@ class OnnxSession:
                 code="runtime_refused",
                 detail={"shapes": shapes},
             ) from err
+
+
+def run_operators(model: ModelProto) -> dict[str, int]:
+    """Return operator type -> count of the graph that onnxruntime really runs on this host, its own fusions made.
+
+    Operators of other domains than ONNX's are named with the domain. Empty where onnxruntime cannot write that graph.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgefleet-loaded-") as folder:
+        path = Path(folder) / "loaded.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except ORT_ERRORS:
+            return {}
+        nodes = onnx.load(path).graph.node
+    names = (f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type for node in nodes)
+    return dict(sorted(Counter(names).items()))
 
 
 def saturates_products(cpuinfo: str, machine: str) -> bool:

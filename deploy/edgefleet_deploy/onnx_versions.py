@@ -1,6 +1,8 @@
 """Which onnxruntime loads which ONNX file."""
 
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
+
+from edgefleet_deploy.targets import parse_version
 
 OPSET_SINCE: tuple[tuple[str, int, int], ...] = (
     ("1.10", 15, 8),
@@ -29,6 +31,20 @@ def min_onnxruntime_version(opset: int, ir_version: int) -> str | None:
     return next(
         (release for release, newest, newest_ir in OPSET_SINCE if opset <= newest and ir_version <= newest_ir), None
     )
+
+
+INT4_SINCE = "1.19"
+"""Oldest onnxruntime that loads int4 constants: 1.18.1, though it has opset 21, refuses the type; 1.19.2, 1.20.1 and 1.21.1
+were seen to compute with it."""
+
+
+def min_version_of(model: ModelProto) -> str | None:
+    """Return the oldest supported onnxruntime that loads this file; None when it is newer than all known ones."""
+    release = min_onnxruntime_version(opset_of(model), int(model.ir_version))
+    has_int4 = any(tensor.data_type in (TensorProto.INT4, TensorProto.UINT4) for tensor in model.graph.initializer)
+    if release is None or not has_int4:
+        return release
+    return max(release, INT4_SINCE, key=parse_version)
 
 
 def opset_of(model: ModelProto) -> int:

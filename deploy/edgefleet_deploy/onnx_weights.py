@@ -1,0 +1,161 @@
+"""Weight-only quantization: weights as int8 or int4 initializers behind DequantizeLinear, arithmetic in float.
+
+int8 has one scale per output channel, int4 one per block of 32 weights of a channel. Changes the model given.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from edgefleet_deploy.errors import CandidateRefused
+from edgefleet_deploy.onnx_graph import Array, GraphView, add_initializer, attribute, insert_before
+from edgefleet_deploy.onnx_quantization import quantize_linear
+from edgefleet_deploy.onnx_versions import opset_of
+
+BLOCK = 32
+"""Weights that share a scale at 4 bits. 32 costs 5 bits a weight with float32 scales; it is a size onnxruntime fuses
+into its 4-bit matrix product (block sizes 16 and up, powers of two)."""
+
+INT4_OPSET = 21
+"""First opset with int4 and with ``block_size`` (ONNX operator changelog, DequantizeLinear-21)."""
+
+NODE_BYTES = 96
+"""A DequantizeLinear node with its names: a weight that would not save this much stays float."""
+
+_SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the output channels of a weight are: matrices are handled as (channels, rest) or its transpose."""
+
+    channel_axis: int
+    is_convolution: bool
+
+
+def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8]) -> int:
+    """Quantize the constant weights of Conv, ConvTranspose, Gemm, MatMul and Gather; return how many there were.
+
+    Scales are max|w| / 127 or / 7, integers symmetric. Weights too small to save anything stay float.
+    """
+    if bits == 4 and opset_of(model) < INT4_OPSET:
+        raise CandidateRefused(
+            f"4-bit weights need opset {INT4_OPSET}, this graph has {opset_of(model)}", code="opset_too_old"
+        )
+    count = 0
+    for name, layout in _weights(model.graph).items():
+        view = GraphView(model.graph)
+        weight = view.constant(name)
+        if weight is None or weight.dtype != np.float32:
+            continue
+        count += (
+            _store_int8(model.graph, name, weight, layout)
+            if bits == 8
+            else _store_int4(model.graph, name, weight, layout)
+        )
+    return count
+
+
+def _weights(graph: GraphProto) -> dict[str, _Layout]:
+    """Return name -> layout of every constant that only layers of one layout read."""
+    view = GraphView(graph)
+    found: dict[str, _Layout] = {}
+    for name, tensor in view.initializers.items():
+        layouts = {_layout(node, name, len(tensor.dims)) for node in view.consumers[name]}
+        layout = next(iter(layouts)) if len(layouts) == 1 else None
+        if layout is not None and name not in view.outputs:
+            found[name] = layout
+    return found
+
+
+def _layout(node: NodeProto, name: str, rank: int) -> _Layout | None:
+    if node.op_type == "Gather" and node.input[0] == name and rank == 2 and attribute(node, "axis", 0) == 0:
+        return _Layout(channel_axis=0, is_convolution=False)
+    if len(node.input) < 2 or node.input[1] != name or name in (node.input[0], *node.input[2:]):
+        return None
+    if node.op_type == "Conv" and rank >= 3:
+        return _Layout(channel_axis=0, is_convolution=True)
+    if node.op_type == "ConvTranspose" and rank >= 3 and attribute(node, "group", 1) == 1:
+        return _Layout(channel_axis=1, is_convolution=True)
+    if node.op_type == "Gemm" and rank == 2:
+        return _Layout(channel_axis=0 if attribute(node, "transB", 0) else 1, is_convolution=False)
+    return _Layout(channel_axis=1, is_convolution=False) if node.op_type == "MatMul" and rank == 2 else None
+
+
+def _store_int8(graph: GraphProto, name: str, weight: Array, layout: _Layout) -> int:
+    axis = layout.channel_axis
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    scales = np.maximum(np.abs(weight).max(axis=others) / np.float32(127), _SMALLEST_SCALE).astype(np.float32)
+    if 3 * weight.size <= scales.nbytes + NODE_BYTES:
+        return 0
+    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+    integers = quantize_linear(weight, scales.reshape(shape), np.zeros((), np.int8))
+    view = GraphView(graph)
+    stored = add_initializer(graph, view.fresh_name(f"{name}_int8"), integers)
+    inputs = [stored, _scales(graph, name, scales)]
+    _dequantize(graph, name, helper.make_node("DequantizeLinear", inputs, [], axis=axis))
+    return 1
+
+
+def _store_int4(graph: GraphProto, name: str, weight: Array, layout: _Layout) -> int:
+    # blocks run along a channel's own weights; kernels are laid out flat, so that small ones fill a block
+    if layout.is_convolution and layout.channel_axis != 0:
+        return _store_int8(graph, name, weight, layout)
+    matrix = weight.reshape(weight.shape[0], -1) if layout.is_convolution else weight
+    axis = 1 - layout.channel_axis
+    scales = _block_scales(matrix, axis)
+    if 4 * weight.size <= weight.size // 2 + scales.nbytes + 2 * NODE_BYTES:
+        return 0
+    spread = np.repeat(scales, BLOCK, axis=axis).take(range(matrix.shape[axis]), axis=axis)
+    integers = np.clip(np.rint(matrix.astype(np.float64) / spread), -7, 7).astype(np.int8)
+    view = GraphView(graph)
+    stored = view.fresh_name(f"{name}_int4")
+    graph.initializer.append(pack_int4(stored, integers))
+    inputs = [stored, _scales(graph, name, scales)]
+    node = helper.make_node("DequantizeLinear", inputs, [], axis=axis, block_size=BLOCK)
+    _dequantize(graph, name, node, shape=weight.shape if layout.is_convolution else None)
+    return 1
+
+
+def _block_scales(matrix: Array, axis: int) -> Array:
+    """Return max|w| / 7 of every block: the matrix's shape with ceil(length / 32) along the axis."""
+    length = matrix.shape[axis]
+    padding = [(0, 0), (0, 0)]
+    padding[axis] = (0, -length % BLOCK)
+    padded = np.abs(np.pad(matrix, padding))
+    shape = list(padded.shape)
+    shape[axis : axis + 1] = [shape[axis] // BLOCK, BLOCK]
+    peaks = padded.reshape(shape).max(axis=axis + 1)
+    scales: Array = np.maximum(peaks / np.float32(7), _SMALLEST_SCALE).astype(np.float32)
+    return scales
+
+
+def pack_int4(name: str, integers: Array) -> TensorProto:
+    """Return an INT4 tensor of integers -8 to 7: two to a byte, the first in the low half (onnx.proto, INT4)."""
+    flat = integers.astype(np.int8).ravel()
+    padded = np.append(flat, np.zeros(flat.size % 2, np.int8)).view(np.uint8) & np.uint8(15)
+    packed = (padded[0::2] | (padded[1::2] << np.uint8(4))).astype(np.uint8)
+    return TensorProto(name=name, data_type=TensorProto.INT4, dims=list(integers.shape), raw_data=packed.tobytes())
+
+
+def _scales(graph: GraphProto, name: str, scales: Array) -> str:
+    return add_initializer(graph, GraphView(graph).fresh_name(f"{name}_scale"), scales)
+
+
+def _dequantize(graph: GraphProto, name: str, node: NodeProto, *, shape: tuple[int, ...] | None = None) -> None:
+    """Make every reader of the constant read its dequantized integers, reshaped where the kernel was laid out flat."""
+    view = GraphView(graph)
+    readers = view.consumers[name]
+    output = view.fresh_name(f"{name}_float")
+    node.output.append(output)
+    insert_before(graph, readers[0], node)
+    if shape is not None:
+        target = add_initializer(graph, view.fresh_name(f"{name}_shape"), np.array(shape, np.int64))
+        flat, output = output, view.fresh_name(f"{name}_kernel")
+        insert_before(graph, readers[0], helper.make_node("Reshape", [flat, target], [output]))
+    for reader in readers:
+        for index, read in enumerate(reader.input):
+            if read == name:
+                reader.input[index] = output
