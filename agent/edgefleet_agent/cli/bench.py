@@ -65,8 +65,12 @@ def _subject(options: argparse.Namespace, artifact: BlobRef) -> Subject:
         raise MeasurementFailed(
             ErrorCode.EVALUATION_DATA_INVALID, "{} is no file; name an existing npz file".format(options.evaluation)
         )
+    if options.golden is not None and not options.golden.is_file():
+        raise MeasurementFailed(
+            ErrorCode.GOLDEN_DATA_INVALID, "{} is no file; name the golden.npz of this artifact".format(options.golden)
+        )
     subject = subject_of(options.file, artifact, _settings(options), options)
-    return replace(subject, evaluation_path=options.evaluation)
+    return replace(subject, evaluation_path=options.evaluation, golden_path=options.golden)
 
 
 def subject_of(path: Path, artifact: BlobRef, settings: MeasureSettings, options: argparse.Namespace) -> Subject:
@@ -150,6 +154,7 @@ def summary_text(path: Path, report: RunReport) -> str:
         *_load_lines(report),
         *_memory_lines(report),
         *_accuracy_lines(report),
+        *_check_lines(report),
         "energy    {}".format(_energy_text(report)),
         "verdict   {}{}".format(
             report.verdict.status.value, "".join(" " + reason.value for reason in report.verdict.reasons)
@@ -212,6 +217,23 @@ def _accuracy_lines(report: RunReport) -> list[str]:
         return []
     text = "accuracy  {:.4f} [{:.4f}, {:.4f}] of {} samples"
     return [text.format(accuracy.value, accuracy.interval[0], accuracy.interval[1], accuracy.n)]
+
+
+def _check_lines(report: RunReport) -> list[str]:
+    """Golden outputs and placement, where known."""
+    golden, placement = report.golden, report.placement
+    lines = []
+    if golden is not None:
+        figures = ", ".join("{} {}".format(row.name, _decibel(row.snr_db)) for row in golden.outputs)
+        lines.append("golden    passed on {} samples ({})".format(golden.n_samples, figures))
+    if placement is not None and placement.shares:
+        shares = ", ".join("{} {:.1%}".format(name, share) for name, share in placement.shares.items())
+        lines.append("placement {} of the {}".format(shares, placement.basis))
+    return lines
+
+
+def _decibel(value: Optional[float]) -> str:
+    return "exact" if value is None else "{:.1f} dB".format(value)
 
 
 def _energy_text(report: RunReport) -> str:

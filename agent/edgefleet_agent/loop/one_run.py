@@ -130,6 +130,8 @@ def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: 
     heart.beat("fetch")
     path = _fetch(order.artifact, client, heart, workshop)
     evaluation = None if order.evaluation is None else _fetch(order.evaluation, client, heart, workshop, path)
+    in_use = [path] if evaluation is None else [path, evaluation]
+    golden = None if order.golden is None else _fetch(order.golden, client, heart, workshop, *in_use)
     return Subject(
         path=path,
         artifact=order.artifact,
@@ -137,6 +139,7 @@ def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: 
         settings=order.settings,
         interpreter=interpreter,
         evaluation_path=evaluation,
+        golden_path=golden,
     )
 
 
@@ -148,9 +151,11 @@ def _prepare_second(
     if second is None:
         return None
     runtime, interpreter = _interpreter(second.runtime, workshop)
-    in_use = [path for path in (first.path, first.evaluation_path) if path is not None]
+    in_use = [path for path in (first.path, first.evaluation_path, first.golden_path) if path is not None]
     path = _fetch(second.artifact, client, heart, workshop, *in_use)
-    return replace(first, path=path, artifact=second.artifact, runtime=runtime, interpreter=interpreter)
+    return replace(
+        first, path=path, artifact=second.artifact, runtime=runtime, interpreter=interpreter, golden_path=None
+    )
 
 
 def _interpreter(wanted: str, workshop: Workshop) -> "tuple[str, str]":

@@ -39,6 +39,9 @@ __all__ = ["Bench", "Limits", "Measurement", "OnPhase", "Subject", "blob_ref", "
 SEGMENT_COLUMNS = ("n_done", "t_ns", "major_faults", "involuntary_switches", "cpu", "frequency_khz")
 """Columns of the blob ``segments``, as the runner saves them (runner.watch)."""
 
+PREDICTION_COLUMNS = ("sample", "prediction")
+"""Columns of the blob ``predictions``: place in the evaluation set, and the class that the device names."""
+
 SEVERITY = (SteadyOutcome.FLAT, SteadyOutcome.WARMUP, SteadyOutcome.SLOWDOWN, SteadyOutcome.NO_STEADY_STATE)
 
 BEHIND_SHARE = 0.05
@@ -126,7 +129,7 @@ class _Run:
             "latency": _encode_series([launch.timed for launch in launches], steady_state=outcome.value),
             "warmup": _encode_series([launch.warmup for launch in launches]),
             "segments": _encode_rows([launch.segments for launch in launches], SEGMENT_COLUMNS),
-            **({} if predictions is None else {"predictions": encode_samples({"prediction": predictions})}),
+            **({} if predictions is None else {"predictions": _encode_rows([predictions], PREDICTION_COLUMNS)}),
             **self._bench.meter.blobs(),
         }
         report = self._report(launches, causes, outcome)

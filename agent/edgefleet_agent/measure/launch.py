@@ -29,7 +29,8 @@ class Launch:
     """What one launch gave.
 
     ``timed`` and ``warmup``: rows start_ns, latency_ns and, in the open loop, service_ns; the warm-up seen in the timed
-    part has been moved to ``warmup``, its length is ``n_removed``. ``segments``: rows as in runner.watch.
+    part has been moved to ``warmup``, its length is ``n_removed``. ``segments``: rows as in runner.watch. ``predictions``:
+    rows sample (its place in the evaluation set) and class.
     """
 
     figures: JsonObject
@@ -40,7 +41,7 @@ class Launch:
     outcome: SteadyOutcome
     before: Conditions
     after: Conditions
-    predictions: Optional[list[int]]
+    predictions: Optional[Rows]
     placement: PlacementSummary
 
 
@@ -118,7 +119,7 @@ class LaunchRun:
             before=before,
             after=after,
             placement=placement_summary(figures, self._folder),
-            predictions=np.load(predictions, allow_pickle=False).tolist() if predictions.exists() else None,
+            predictions=self._read("predictions") if predictions.exists() else None,
         )
 
     def _read(self, name: str) -> Rows:

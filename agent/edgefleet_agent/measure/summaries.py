@@ -87,9 +87,10 @@ def accuracy_summary(figures: Optional[JsonObject]) -> AccuracySummary:
     if figures is None:
         return AccuracySummary(value=None, reason=Reason.NO_EVALUATION_DATA)
     n, n_correct = figures["n"], figures.get("n_correct")
+    chosen = {name: figures[name] for name in ("n_available", "sampling")}
     if n_correct is None:
         reason = Reason.NOT_MEASURED if figures["has_labels"] else Reason.NO_LABELS
-        return AccuracySummary(value=None, n=n, reason=reason)
+        return AccuracySummary(value=None, n=n, reason=reason, **chosen)
     return AccuracySummary(
-        value=n_correct / n, n=n, n_correct=n_correct, interval=wilson_interval(n_correct, n, confidence=0.95)
+        value=n_correct / n, n=n, n_correct=n_correct, interval=wilson_interval(n_correct, n, confidence=0.95), **chosen
     )

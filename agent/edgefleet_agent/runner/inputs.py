@@ -7,6 +7,7 @@ import numpy as np
 
 from edgefleet_agent.runner.backend import Arrays, TensorFacts
 from edgefleet_agent.runner.failure import RunnerFailure
+from edgefleet_agent.runner.sampling import choose_samples
 
 SINGLE_INPUT = "x"
 """Name of the samples in a file for a model with one input; with several, arrays are named by input."""
@@ -19,11 +20,17 @@ POOL_BYTES = 8 * 1024 * 1024
 
 
 class EvaluationSet(NamedTuple):
-    """Samples by input name, all ``n`` long, and labels where known."""
+    """Samples by input name, all ``n`` long, and labels where known.
+
+    ``rows``: their places in the file, which holds ``n_available``; ``sampling``: how they were chosen (runner.sampling).
+    """
 
     arrays: "Dict[str, np.ndarray[Any, Any]]"
     labels: "Optional[np.ndarray[Any, Any]]"
     n: int
+    rows: "np.ndarray[Any, Any]"
+    n_available: int
+    sampling: str
 
 
 def batch_size(inputs: "List[TensorFacts]", wanted: int) -> int:
@@ -65,7 +72,7 @@ def _random_array(value: TensorFacts, batch: int, rng: Any) -> "np.ndarray[Any, 
     return np.asarray(rng.randint(0, 2, known), dtype=dtype)
 
 
-def read_evaluation(path: str, inputs: "List[TensorFacts]", limit: "Optional[int]") -> EvaluationSet:
+def read_evaluation(path: str, inputs: "List[TensorFacts]", limit: "Optional[int]", seed: int = 0) -> EvaluationSet:
     """Read and check an npz file; raises RunnerFailure(evaluation_data_invalid) with what is wrong."""
     arrays = _load_arrays(path)
     labels = arrays.pop(LABELS, None) if LABELS not in [value.name for value in inputs] else None
@@ -78,9 +85,11 @@ def read_evaluation(path: str, inputs: "List[TensorFacts]", limit: "Optional[int
     for value in inputs:
         _check_sample(value, named[value.name])
     n = lengths.pop()
-    kept = n if limit is None else min(n, limit)
-    cut = {name: array[:kept] for name, array in named.items()}
-    return EvaluationSet(cut, None if labels is None else labels[:kept], kept)
+    choice = choose_samples(n, limit, labels, seed)
+    if choice.sampling != "all":
+        named = {name: array[choice.rows] for name, array in named.items()}
+        labels = None if labels is None else labels[choice.rows]
+    return EvaluationSet(named, labels, len(choice.rows), choice.rows, n, choice.sampling)
 
 
 def _load_arrays(path: str) -> "Dict[str, Any]":

@@ -68,5 +68,6 @@ def make_feeds(request: "Dict[str, Any]", model: Model, batch: int) -> "List[Any
 
 
 def read_evaluation_set(request: "Dict[str, Any]", model: Model) -> EvaluationSet:
-    """The evaluation set, cut to the settings' limit."""
-    return read_evaluation(request["evaluation"], model.inputs, request["settings"].get("evaluation_limit"))
+    """The evaluation set, or as many of its samples as the settings allow."""
+    settings = request["settings"]
+    return read_evaluation(request["evaluation"], model.inputs, settings.get("evaluation_limit"), settings["seed"])

@@ -163,10 +163,11 @@ def _evaluate(loaded: Loaded, request: "Dict[str, Any]", channel: Channel) -> "D
             channel.send("progress", n_done=n_done, n=data.n)
 
     predictions = evaluate(loaded.model, data, loaded.batch, on_progress)
-    facts: "Dict[str, Any]" = {"n": data.n, "n_non_finite": predictions.n_non_finite}
+    facts: "Dict[str, Any]" = {"n": data.n, "n_available": data.n_available, "sampling": data.sampling}
+    facts["n_non_finite"] = predictions.n_non_finite
     facts.update(has_labels=data.labels is not None, has_classes=predictions.classes is not None)
     if predictions.classes is not None:
-        np.save(os.path.join(request["output_dir"], "predictions.npy"), predictions.classes, allow_pickle=False)
+        _save(request["output_dir"], "predictions", [data.rows, predictions.classes])
         facts["n_correct"] = _count_correct(predictions.classes, data.labels)
     return facts
 

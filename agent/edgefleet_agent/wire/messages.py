@@ -99,7 +99,11 @@ class MeasureSettings(Wire):
     )
     warmup_seconds: float = Field(default=1.0, ge=0, le=600, description="least length of the warm-up in seconds")
     warmup_iterations: int = Field(default=10, ge=0, le=1_000_000, description="least number of warm-up inferences")
-    evaluation_limit: Optional[int] = Field(default=None, ge=1, description="evaluate at most this many samples")
+    evaluation_limit: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="evaluate at most this many samples, drawn by the seed with every class in its share",
+    )
     deadline_s: float = Field(default=600.0, gt=0, le=86_400, description="the run fails after this many seconds")
     seed: int = Field(default=0, ge=0, description="seed of random inputs where none are given and of random arrivals")
     launches: int = Field(

@@ -113,6 +113,10 @@ class AccuracySummary(Wire):
     metric: str = Field(default="top1", description="name of the metric")
     value: Optional[float] = Field(description="share in [0, 1]")
     n: int = Field(default=0, ge=0, description="evaluated samples")
+    n_available: Optional[int] = Field(default=None, ge=0, description="samples in the evaluation set")
+    sampling: Optional[Literal["all", "stratified", "random"]] = Field(
+        default=None, description="how the evaluated ones were chosen; drawn by the settings' seed where not all"
+    )
     n_correct: Optional[int] = Field(default=None, description="correct samples, for exact tests")
     interval: Optional[Interval] = Field(default=None, description="95 % Wilson score interval")
     reason: Optional[Reason] = Field(default=None, description="why the value is null")

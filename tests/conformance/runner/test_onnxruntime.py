@@ -92,6 +92,7 @@ class TestAccuracy:
         assert accuracy.interval == pytest.approx((0.6696, 0.8876), abs=5e-5)
         _, columns = decode_samples(measurement.blobs["predictions"])
         assert len(columns["prediction"]) == 50
+        assert columns["sample"] == list(range(50))
 
     @pytest.mark.parametrize("batch", [1, 7, 50, 64])
     def test_accuracy_does_not_depend_on_the_batch(
@@ -111,11 +112,20 @@ class TestAccuracy:
         assert nothing is not None
         assert nothing.reason is Reason.NO_EVALUATION_DATA
 
-    def test_limit_cuts_the_evaluation_set(self, subject: MakeSubject, bench: Bench, evaluation_file: Path) -> None:
-        settings = subject().settings.model_copy(update={"evaluation_limit": 20})
-        report = measure_artifact(subject(settings=settings, evaluation_path=evaluation_file), bench).report
-        assert report.accuracy is not None
-        assert (report.accuracy.n, report.accuracy.n_correct) == (20, 20)
+    def test_limit_draws_from_every_class_and_says_which_samples(
+        self, subject: MakeSubject, bench: Bench, evaluation_file: Path, interpreter: str
+    ) -> None:
+        """The wrong ones are the last ten of fifty: the first twenty would all be right, a fair draw holds some."""
+        settings = subject().settings.model_copy(update={"evaluation_limit": 20, "seed": 7})
+        measurement = measure_artifact(
+            subject(settings=settings, evaluation_path=evaluation_file, interpreter=interpreter), bench
+        )
+        accuracy = measurement.report.accuracy
+        assert accuracy is not None
+        assert (accuracy.n, accuracy.n_available, accuracy.sampling) == (20, 50, "stratified")
+        _, columns = decode_samples(measurement.blobs["predictions"])
+        n_right = sum(sample < 40 for sample in columns["sample"])
+        assert accuracy.n_correct == n_right < 20
 
 
 class TestBadInput:
