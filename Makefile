@@ -4,14 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Interpreters of the boards, where this machine has them: the agent's floor (3.9) and the runner's (3.6).
+# Interpreters of the boards, where this machine has them: the agent's floor (3.9), Raspberry Pi OS trixie's (3.13) and
+# the runner's floor (3.6).
 find_python = $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python$(1); do \
 	"$$p" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(1)')" 2>/dev/null && { echo "$$p"; break; }; done)
 PYTHON39 ?= $(call find_python,3.9)
 PYTHON36 ?= $(call find_python,3.6)
+PYTHON313 ?= $(call find_python,3.13)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench bench-measurement test-linux-i2c require-board-pythons format clean
+.PHONY: setup demo test check bench bench-measurement test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
 setup: $(VENV)/.ready
 
@@ -40,12 +42,14 @@ demo: setup
 test: setup $(BOARD_VENVS)
 	EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
 	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
+	EDGEFLEET_PY313="$(PYTHON313)" \
 	$(BIN)/python -m pytest $(TEST_ARGUMENTS)
 
 # CI must not skip what needs the boards' interpreters
 require-board-pythons:
 	@test -n "$(PYTHON39)" || { echo "no Python 3.9 found: install one or set PYTHON39" >&2; exit 1; }
 	@test -n "$(PYTHON36)" || { echo "no Python 3.6 found: install one or set PYTHON36" >&2; exit 1; }
+	@test -n "$(PYTHON313)" || { echo "no Python 3.13 found: install one or set PYTHON313" >&2; exit 1; }
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -64,10 +68,29 @@ bench-measurement: setup
 test-linux-i2c: setup
 	tests/hardware/linux_i2c/run_guest.sh $(BIN)/python
 
+# wheels for the roles in ansible/ to install
+wheels: setup
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./agent .
+
+.venv-ansible/.ready: ansible/python-requirements.txt ansible/requirements.yml
+	$(PYTHON) -m venv .venv-ansible
+	.venv-ansible/bin/python -m pip install --quiet --disable-pip-version-check --requirement ansible/python-requirements.txt
+	touch $@
+
+# the roles at ansible-lint's strictest profile, and the units they write through systemd's own checks
+lint-ansible: setup .venv-ansible/.ready
+	cd ansible && PATH="$(CURDIR)/.venv-ansible/bin:$$PATH" ../.venv-ansible/bin/ansible-lint --offline --profile production
+	EDGEFLEET_ANSIBLE="$(CURDIR)/.venv-ansible/bin" $(BIN)/python -m pytest -q tests/acceptance/test_ansible_units.py
+
+# an emulated Debian arm64 root, provisioned by the roles and enrolled at a controller here; needs root, see docs/boards.md
+test-arm64: setup .venv-ansible/.ready
+	tests/hardware/arm64/run.sh $(BIN)/python .venv-ansible/bin
+
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-agent39 .venv-runner36 bench dist build .edgefleet .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-agent39 .venv-runner36 .venv-ansible bench dist build .edgefleet .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
