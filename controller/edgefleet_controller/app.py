@@ -16,6 +16,7 @@ from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, r
 from edgefleet_controller.blobs import endpoints as blobs
 from edgefleet_controller.blobs.store import LocalBlobStore
 from edgefleet_controller.clock import Clock, SystemClock
+from edgefleet_controller.comparisons import endpoints as comparisons
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.devices import agent_endpoints as agent_devices
 from edgefleet_controller.devices import endpoints as devices
@@ -43,6 +44,7 @@ ROUTERS: Sequence[APIRouter] = (
     jobs.router,
     runs.router,
     results.router,
+    comparisons.router,
     blobs.router,
     artifacts.router,
     agent_devices.router,

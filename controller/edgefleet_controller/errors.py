@@ -9,6 +9,10 @@ ControllerError                      500 internal_error
 │   ├── UnknownTarget                422 unknown_target
 │   ├── UnknownDeviceNamed           422 unknown_device
 │   ├── UnknownModelNamed            422 unknown_model
+│   ├── UnknownArtifactNamed         422 unknown_artifact
+│   ├── ArtifactNotCompiled          422 artifact_not_compiled
+│   ├── RuntimeMissing               422 runtime_missing
+│   ├── DeviceCannotCompare          422 device_cannot_compare
 │   ├── UnknownDataSet               422 unknown_data_set
 │   ├── NoDevices                    422 no_devices
 │   ├── DeviceKindMismatch           422 device_kind_mismatch
@@ -115,6 +119,30 @@ class UnknownModelNamed(InvalidRequest):
     """No model has this name or identifier; list them with `edgefleet model ls`."""
 
     code = "unknown_model"
+
+
+class UnknownArtifactNamed(InvalidRequest):
+    """No artifact has this hash, or the job has no such variant; list a job's artifacts with `edgefleet results`."""
+
+    code = "unknown_artifact"
+
+
+class ArtifactNotCompiled(InvalidRequest):
+    """The variant has no artifact: it was not compiled yet, or could not be; see `edgefleet job show`."""
+
+    code = "artifact_not_compiled"
+
+
+class RuntimeMissing(InvalidRequest):
+    """The device does not have the runtime that an artifact needs; choose another device, or install it there."""
+
+    code = "runtime_missing"
+
+
+class DeviceCannotCompare(InvalidRequest):
+    """Only physical devices compare latencies; choose one."""
+
+    code = "device_cannot_compare"
 
 
 class UnknownDataSet(InvalidRequest):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["dev", "jtk", "mod", "job", "var", "run"]
+Prefix = Literal["dev", "jtk", "mod", "job", "var", "run", "cmp"]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -230,6 +230,7 @@ def device_facts() -> JsonObject:
         "cpu_model": "cpu",
         "n_cores": 2,
         "memory_bytes": 1,
+        "runtimes": [{"name": "onnxruntime", "version": "1", "interpreter": "python3", "python_version": "3.11"}],
     }
 
 

@@ -42,6 +42,10 @@ OPERATOR = {
     "GET /v1/runs/{run_id}",
     "GET /v1/results",
     "GET /v1/front",
+    "GET /v1/comparisons",
+    "POST /v1/comparisons",
+    "GET /v1/comparisons/{comparison_id}",
+    "POST /v1/comparisons/{comparison_id}/cancel",
     "GET /v1/artifacts/{sha256}",
     "HEAD /v1/artifacts/{sha256}",
     "GET /",
@@ -65,6 +69,7 @@ def concrete(path: str) -> str:
         .replace("{job_id}", "x")
         .replace("{run_id}", "x")
         .replace("{model_id}", "x")
+        .replace("{comparison_id}", "x")
     )
 
 
