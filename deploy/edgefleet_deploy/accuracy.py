@@ -1,5 +1,6 @@
 """Accuracy of the artifact itself, run under its runtime on this host, over an evaluation set."""
 
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from edgefleet_deploy.manifest import TensorSpec
 from edgefleet_deploy.onnx_session import fit_inputs
 
 Array = NDArray[Any]
+
+
+PREDICTIONS_FILE = "predictions.npz"
 
 
 class HostAccuracy(BaseModel):
@@ -57,16 +61,28 @@ def read_evaluation(path: Path) -> tuple[dict[str, Array], Array | None]:
     return arrays, labels
 
 
-def measure_accuracy(
+def evaluate(
     loaded: LoadedFile, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array], labels: Array | None
-) -> HostAccuracy:
-    """Return top-1 accuracy of a loaded artifact on inputs name -> (n, ...) with integer labels (n,)."""
+) -> tuple[HostAccuracy, Array | None]:
+    """Return top-1 accuracy and the class named for every sample, int64 (n,), of a loaded artifact.
+
+    inputs: name -> (n, ...); labels: integers (n,). The classes are None where the first output is no score per class or
+    not finite.
+    """
+    scores = next(iter(loaded.run(fit_inputs(specs, inputs)).values()))
+    if scores.ndim < 2 or scores.shape[1] < 2 or int(np.prod(scores.shape[2:])) != 1:
+        return unknown_accuracy(Reason.NO_LABELS if labels is None else Reason.NOT_MEASURED), None
+    if not np.isfinite(scores).all():
+        return unknown_accuracy(Reason.NON_FINITE_OUTPUT), None
+    classes = scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64)
     if labels is None:
-        return unknown_accuracy(Reason.NO_LABELS)
-    logits = next(iter(loaded.run(fit_inputs(specs, inputs)).values()))
-    if logits.ndim != 2:
-        return unknown_accuracy(Reason.NOT_MEASURED)
-    if not np.isfinite(logits).all():
-        return unknown_accuracy(Reason.NON_FINITE_OUTPUT)
-    n_correct = int(np.count_nonzero(logits.argmax(axis=1) == labels))
-    return HostAccuracy(value=n_correct / len(labels), n=len(labels), n_correct=n_correct)
+        return unknown_accuracy(Reason.NO_LABELS), classes
+    n_correct = int(np.count_nonzero(classes == labels))
+    return HostAccuracy(value=n_correct / len(labels), n=len(labels), n_correct=n_correct), classes
+
+
+def write_predictions(classes: Array) -> bytes:
+    """Return an npz file with the array ``prediction``, int64 (n,): the class named for every sample of the set."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, prediction=classes)
+    return buffer.getvalue()

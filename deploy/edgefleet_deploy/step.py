@@ -1,8 +1,9 @@
 """The compile step as a child process: ``python -m edgefleet_deploy.step``.
 
 Protocol: edgefleet_compression.child. Task ``compile`` takes {candidate, target, data, evaluation, recipe_sha256, seed,
-threads, output_dir} and answers {artifact, golden, manifest, parity, accuracy_host, notes}; ``artifact`` and ``golden``
-are file names in output_dir, ``golden`` is null where no typical sample was at hand.
+threads, output_dir} and answers {artifact, golden, predictions, manifest, parity, accuracy_host, notes}; ``artifact``,
+``golden`` (null where no typical sample was at hand) and ``predictions`` (the class this host names for every sample of
+the evaluation set, null where there is none) are file names in output_dir.
 """
 
 import os
@@ -12,12 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_compression.child import Emit, run_child
 from edgefleet_compression.errors import CompressionError
-from edgefleet_deploy.accuracy import HostAccuracy, measure_accuracy, read_evaluation, unknown_accuracy
+from edgefleet_deploy.accuracy import (
+    PREDICTIONS_FILE,
+    HostAccuracy,
+    evaluate,
+    read_evaluation,
+    unknown_accuracy,
+    write_predictions,
+)
 from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, compiler_for
 from edgefleet_deploy.errors import CompileRequestInvalid, DeployError
 from edgefleet_deploy.golden import GOLDEN_FILE, GOLDEN_TOLERANCE_DB, GoldenPair, write_golden
@@ -49,13 +58,16 @@ def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".compile-", dir=wanted.output_dir) as work_dir:
         compiled = _compile(wanted, target, compiler, Path(work_dir), emit)
         emit(0.8, "measuring accuracy on this host")
-        accuracy = _accuracy(compiler, compiled, wanted)
+        accuracy, classes = _accuracy(compiler, compiled, wanted)
+        if classes is not None:
+            _write_atomically(write_predictions(classes), Path(work_dir), wanted.output_dir / PREDICTIONS_FILE)
         _write_atomically(compiled.payload, Path(work_dir), wanted.output_dir / target.file_name)
         if compiled.golden is not None:
             _write_atomically(write_golden(compiled.golden), Path(work_dir), wanted.output_dir / GOLDEN_FILE)
     manifest = describe(compiled, wanted.output_dir / target.file_name, wanted, target)
     return {
         "artifact": target.file_name,
+        "predictions": PREDICTIONS_FILE if classes is not None else None,
         "golden": GOLDEN_FILE if compiled.golden is not None else None,
         "manifest": manifest.model_dump(mode="json"),
         "parity": compiled.parity.model_dump(mode="json"),
@@ -93,13 +105,15 @@ def _compile(wanted: CompileRequest, target: Target, compiler: Compiler, work_di
     return compiler.compile(load_candidate(wanted.candidate), context)
 
 
-def _accuracy(compiler: Compiler, compiled: CompiledFile, wanted: CompileRequest) -> HostAccuracy:
+def _accuracy(
+    compiler: Compiler, compiled: CompiledFile, wanted: CompileRequest
+) -> tuple[HostAccuracy, NDArray[Any] | None]:
     if wanted.evaluation is None:
-        return unknown_accuracy(Reason.NO_EVALUATION_DATA)
+        return unknown_accuracy(Reason.NO_EVALUATION_DATA), None
     inputs, labels = read_evaluation(wanted.evaluation)
     payload = compiled.payload if compiled.host_payload is None else compiled.host_payload
     loaded = compiler.open(payload, threads=wanted.threads)
-    return measure_accuracy(loaded, compiled.inputs, inputs, labels)
+    return evaluate(loaded, compiled.inputs, inputs, labels)
 
 
 def _write_atomically(payload: bytes, work_dir: Path, path: Path) -> None:

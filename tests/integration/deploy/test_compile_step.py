@@ -66,10 +66,13 @@ def test_step_ends_with_an_artifact_that_its_manifest_describes(
     verify_file(manifest, tmp_path / result["artifact"])
     assert status == 0
     assert [event["event"] for event in events[:-1]] == ["progress"] * (len(events) - 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz", "model.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz", "model.onnx", "predictions.npz"]
     assert manifest.golden is not None
     assert file_sha256(tmp_path / result["golden"]) == manifest.golden.sha256
     assert (manifest.golden.n_samples, manifest.golden.source) == (8, "validation")
+    with np.load(tmp_path / result["predictions"], allow_pickle=False) as file:
+        n_right = int((file["prediction"] == np.load(evaluation)["y"]).sum())
+    assert n_right == result["accuracy_host"]["n_correct"]
     assert result["accuracy_host"]["n"] > 200
     assert result["accuracy_host"]["value"] == result["accuracy_host"]["n_correct"] / result["accuracy_host"]["n"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefleet_deploy.accuracy import measure_accuracy, read_evaluation
+from edgefleet_deploy.accuracy import evaluate, read_evaluation
 from edgefleet_deploy.errors import DataUnusable
 from edgefleet_deploy.manifest import TensorSpec
 from edgefleet_deploy.onnx_session import fit_inputs, saturates_products
@@ -26,19 +26,19 @@ class EchoFile:
 def test_three_of_four_right_is_75_percent() -> None:
     scores = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]]
 
-    accuracy = measure_accuracy(EchoFile(), SPECS, {"x": scores}, np.array([0, 1, 2, 0]))
+    accuracy, _ = evaluate(EchoFile(), SPECS, {"x": scores}, np.array([0, 1, 2, 0]))
 
     assert (accuracy.n, accuracy.n_correct, accuracy.value, accuracy.reason) == (4, 3, 0.75, None)
 
 
 def test_without_labels_accuracy_is_null_with_the_reason() -> None:
-    accuracy = measure_accuracy(EchoFile(), SPECS, {"x": np.zeros((2, 3), np.float32)}, None)
+    accuracy, _ = evaluate(EchoFile(), SPECS, {"x": np.zeros((2, 3), np.float32)}, None)
 
     assert (accuracy.value, accuracy.reason) == (None, "no_labels")
 
 
 def test_nan_output_is_never_an_accuracy() -> None:
-    accuracy = measure_accuracy(EchoFile(), SPECS, {"x": np.full((2, 3), np.nan, np.float32)}, np.array([0, 0]))
+    accuracy, _ = evaluate(EchoFile(), SPECS, {"x": np.full((2, 3), np.nan, np.float32)}, np.array([0, 0]))
 
     assert (accuracy.value, accuracy.reason) == (None, "non_finite_output")
 
@@ -106,3 +106,15 @@ def test_only_x86_without_vnni_saturates() -> None:
     assert not saturates_products("flags : avx2 avx512_vnni", "x86_64")
     assert not saturates_products("flags : avx2 avx_vnni", "x86_64")
     assert not saturates_products("Features : asimd asimddp", "aarch64")
+
+
+def test_classes_are_named_for_every_sample_with_or_without_labels() -> None:
+    scores = np.array([[0.1, 2.0, 0.3], [5.0, 1.0, 2.0]], dtype=np.float32)
+    _, classes = evaluate(EchoFile(), SPECS, {"x": scores}, None)
+    assert classes is not None
+    assert classes.tolist() == [1, 0]
+
+
+def test_no_class_is_named_from_nan() -> None:
+    _, classes = evaluate(EchoFile(), SPECS, {"x": np.full((2, 3), np.nan, np.float32)}, np.array([0, 0]))
+    assert classes is None
