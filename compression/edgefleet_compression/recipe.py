@@ -200,6 +200,7 @@ RULE_CODES = frozenset(
         "cast_twice",
         "distill_without_teacher",
         "duplicate_ingredient",
+        "ensemble_has_no_features",
         "fake_quant_not_static",
         "fake_quant_start_not_zero",
         "format_unsupported",

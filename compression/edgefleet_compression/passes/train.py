@@ -1,12 +1,13 @@
 """The one pass that trains: candidate or student, with the spec's ingredients."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
 from edgefleet_compression.candidate import Candidate, TorchCandidate
-from edgefleet_compression.context import Context
+from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.data.dataset import DataSet, check_fits, require_labels
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor, evaluate
@@ -19,7 +20,7 @@ from edgefleet_compression.passes.specs import Distill, FakeQuant, Sparsify, Stu
 from edgefleet_compression.quantization.calibration import fix_ranges_, reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import list_points, snap_biases_
 from edgefleet_compression.structure import QuantizationPlan, Structure
-from edgefleet_compression.teachers import TEACHERS
+from edgefleet_compression.teachers import Classroom, make_teacher
 from edgefleet_compression.training.distill import DistillIngredient
 from edgefleet_compression.training.fake_quant import FakeQuantIngredient
 from edgefleet_compression.training.ingredient import TrainingIngredient
@@ -71,6 +72,12 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
     if spec.student is not None:
         refuse_quantized(spec, structure, code="student_after_quantize")
         model, structure = build_student(spec.student, structure, seed=context.seed)
+    if spec.augmentation != "none" and len(structure.input.shape) != 3:
+        raise PassRefused(
+            f"Augmentation {spec.augmentation} shifts images, and these samples have shape {list(structure.input.shape)}: "
+            'set "augmentation": "none".',
+            code="augmentation_needs_images",
+        )
     samples = as_tensor(data.train.x)
     ingredients = _make_ingredients(spec, model, structure, context, data, samples)
     trained = train_network(
@@ -121,16 +128,36 @@ def _make_ingredients(
         fake_quant = FakeQuantIngredient(quant_spec, train_samples=samples, calibration_samples=calibration)
         active.append(fake_quant)
     if (distill := spec.ingredient(Distill)) is not None:
-        active.append(_make_distillation(distill, context, samples))
+        active.append(_make_distillation(spec, distill, structure, context, data, samples))
     return _Ingredients(tuple(active), fake_quant, masked)
 
 
-def _make_distillation(spec: Distill, context: Context, samples: Tensor) -> DistillIngredient:
+def _make_distillation(
+    train: Train, spec: Distill, structure: Structure, context: Context, data: DataSet, samples: Tensor
+) -> DistillIngredient:
     if spec.teacher is None or not isinstance(context.reference, TorchCandidate):
         raise PassRefused(
             "distill has no teacher here: the recipe was not given a torch model.", code="distill_without_teacher"
         )
-    return DistillIngredient(spec, TEACHERS[spec.teacher](context.reference.model, samples))
+    room = Classroom(
+        reference=copy.deepcopy(context.reference.model),
+        samples=samples if train.augmentation == "none" else None,
+        train_larger=lambda: _train_larger(train, spec, structure, context, data),
+    )
+    return DistillIngredient(spec, make_teacher(spec, room), seed=context.seed)
+
+
+def _train_larger(train: Train, spec: Distill, structure: Structure, context: Context, data: DataSet) -> nn.Module:
+    """Return a wider network of the candidate's family, trained on the labels alone."""
+    arguments = parse_arguments(structure.architecture, structure.arguments).scaled(
+        width_ratio=spec.teacher_width_ratio, depth_ratio=1.0
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        model = build_model(structure.architecture, arguments.model_dump(mode="json"))
+    alone = train.model_copy(update={"budget": spec.teacher_budget or train.budget, "ingredients": (), "student": None})
+    generator = torch.Generator().manual_seed(context.seed)
+    return train_network(model, alone, data, ingredients=(), generator=generator, emit=no_progress).model
 
 
 def _updated(structure: Structure, model: nn.Module, spec: Train, ingredients: _Ingredients) -> Structure:

@@ -10,6 +10,22 @@ from edgefleet_compression.schedules.state import Checkpoint, TrainingState
 from edgefleet_compression.training.optimizers import make_optimizer
 
 
+@dataclass(frozen=True)
+class Batch:
+    """One part of a step: what went into the network and what came out."""
+
+    x: Tensor
+    """(n, ...) as the network saw it, augmented."""
+    y: Tensor
+    """(n,) labels."""
+    indices: Tensor
+    """(n,) positions in the training split."""
+    logits: Tensor
+    """(n, n_classes) with their graph."""
+    fraction: float
+    """Share of the budget that is over."""
+
+
 @dataclass
 class Run:
     """The moving state of one training; ingredients read it and may replace the network."""
@@ -17,6 +33,8 @@ class Run:
     model: nn.Module
     optimizer_spec: Optimizer
     n_steps: int
+    example: Tensor
+    """One sample's batch (1, ...)."""
     step: int = 0
     lr_ratio: float = 1.0
     """Factor on the schedule's learning rate; an ingredient may lower it."""
@@ -43,8 +61,8 @@ class TrainingIngredient:
     def before_step(self, run: Run) -> None:
         """Prepare the network for the step (masks, folding)."""
 
-    def mix_loss(self, loss: Tensor, logits: Tensor, indices: Tensor) -> Tensor:  # noqa: ARG002 - the default of a hook
-        """Return the loss to minimise, given the labels' loss. indices: of the batch in the training split."""
+    def mix_loss(self, loss: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002 - the default of a hook
+        """Return the loss to minimise, given the labels' loss."""
         return loss
 
     def after_step(self, run: Run) -> None:
@@ -52,6 +70,9 @@ class TrainingIngredient:
 
     def before_evaluation(self, run: Run) -> None:
         """Bring the network into the form in which it would be saved."""
+
+    def after_evaluation(self, run: Run) -> None:
+        """Take note of an epoch's end; the run's history has its figures."""
 
     @property
     def is_final(self) -> bool:

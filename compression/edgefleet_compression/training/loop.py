@@ -16,7 +16,8 @@ from edgefleet_compression.errors import TrainingFailed
 from edgefleet_compression.evaluate import Evaluation, as_tensor, evaluate
 from edgefleet_compression.passes.specs import Budget, Train
 from edgefleet_compression.schedules.state import Checkpoint
-from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+from edgefleet_compression.training.augmentation import crop_and_flip
+from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
 from edgefleet_compression.training.optimizers import learning_rate
 
 
@@ -72,10 +73,10 @@ def train_network(
     x, y = as_tensor(data.train.x), torch.from_numpy(data.train.y)
     n_steps = count_steps(spec.budget, n_samples=len(x), batch_size=spec.batch_size)
     n_per_epoch = steps_per_epoch(len(x), spec.batch_size)
-    run = Run(model, spec.optimizer, n_steps)
+    run = Run(model, spec.optimizer, n_steps, x[:1])
     choice, epochs, losses, n_seen = _BestEpoch(), list[Epoch](), list[float](), 0
     for indices in _batches(len(x), spec.batch_size, n_steps, generator):
-        losses.append(_step(run, spec, x, y, indices, ingredients))
+        losses.append(_step(run, spec, x, y, indices, ingredients, generator))
         n_seen += len(indices)
         if run.step % n_per_epoch and run.step < n_steps:
             continue
@@ -115,26 +116,52 @@ def _rank(epoch: Epoch) -> tuple[float, float]:
 
 
 def _step(
-    run: Run, spec: Train, x: Tensor, y: Tensor, indices: Tensor, ingredients: Sequence[TrainingIngredient]
+    run: Run,
+    spec: Train,
+    x: Tensor,
+    y: Tensor,
+    indices: Tensor,
+    ingredients: Sequence[TrainingIngredient],
+    generator: torch.Generator,
 ) -> float:
+    """Take one optimizer step, computed in parts; return the batch's mean loss."""
     for ingredient in ingredients:
         ingredient.before_step(run)
     run.model.train()
     rate = learning_rate(spec.lr_schedule, peak=spec.optimizer.lr, step=run.step, n_steps=run.n_steps)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * run.lr_ratio
-    logits = run.model(x[indices])
-    loss = F.cross_entropy(logits, y[indices], label_smoothing=spec.label_smoothing)
-    for ingredient in ingredients:
-        loss = ingredient.mix_loss(loss, logits, indices)
-    value = float(loss.detach())
-    _require_finite(value, run)
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    total = 0.0
+    for part in indices.tensor_split(min(spec.accumulate, max(1, len(indices) // 2))):  # BatchNorm needs two samples
+        samples = crop_and_flip(x[part], generator) if spec.augmentation == "crop_flip" else x[part]
+        share = len(part) / len(indices)
+        total += share * _backward(run, spec, samples, y[part], part, ingredients, share)
     run.optimizer.step()
     run.step += 1
     for ingredient in ingredients:
         ingredient.after_step(run)
+    return total
+
+
+def _backward(
+    run: Run,
+    spec: Train,
+    samples: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    ingredients: Sequence[TrainingIngredient],
+    share: float,
+) -> float:
+    """Add this part's gradient, weighted by its share of the batch; return its mean loss."""
+    logits = run.model(samples)
+    loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
+    batch = Batch(samples, labels, indices, logits, run.state.fraction)
+    for ingredient in ingredients:
+        loss = ingredient.mix_loss(loss, batch)
+    value = float(loss.detach())
+    _require_finite(value, run)
+    (share * loss).backward()  # type: ignore[no-untyped-call]
     return value
 
 
@@ -155,6 +182,8 @@ def _evaluate_epoch(run: Run, data: DataSet, losses: list[float], ingredients: S
     _require_finite(found.loss, run)
     epoch = Epoch(run.step, sum(losses) / len(losses), found.accuracy, found.loss)
     run.history.append(Checkpoint(epoch.step, epoch.train_loss, epoch.validation_accuracy))
+    for ingredient in ingredients:
+        ingredient.after_evaluation(run)
     return epoch
 
 

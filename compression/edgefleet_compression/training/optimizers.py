@@ -25,7 +25,9 @@ def learning_rate(spec: LearningRateSchedule, *, peak: float, step: int, n_steps
     if step < n_warmup:
         return peak * (step + 1) / (n_warmup + 1)
     progress = (step - n_warmup) / max(1, n_steps - n_warmup)
-    if spec.name == "cosine":
+    if spec.name == "restarts":  # Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5
+        progress = progress * spec.n_cycles % 1.0
+    if spec.name in ("cosine", "restarts"):
         low = peak * spec.final_ratio
         return low + (peak - low) * 0.5 * (1.0 + math.cos(math.pi * progress))
     if spec.name == "step":

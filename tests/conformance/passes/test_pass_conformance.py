@@ -20,6 +20,7 @@ from edgefleet_compression.passes.specs import (
     Distill,
     FakeQuant,
     LowRank,
+    PlateauPace,
     Quantize,
     Sparsify,
     StructuredPrune,
@@ -161,6 +162,22 @@ class TestTrain(PassConformance):
         "plain": Train(budget=Budget(steps=3)),
         "sparsify": Train(budget=Budget(steps=4), ingredients=(Sparsify(amount=0.5, every_steps=1),)),
         "fake-quant": Train(budget=Budget(steps=4), ingredients=(FakeQuant(),)),
+        "augmented-parts": Train(budget=Budget(steps=3), augmentation="crop_flip", accumulate=4),
+        "adaptive": Train(
+            budget=Budget(steps=6),
+            ingredients=(
+                Sparsify(amount=0.5, every_steps=1, schedule="sigmoid", pace=PlateauPace(), criterion="taylor"),
+                Distill(teacher="ema", method="dkd", final_temperature=1.0),
+            ),
+        ),
+        "features": Train(
+            budget=Budget(steps=4),
+            student=Student(width_ratio=0.5),
+            ingredients=(Distill(teacher="fixed", method="features"),),
+        ),
+        "attention-fake-quant": Train(
+            budget=Budget(steps=4), ingredients=(FakeQuant(), Distill(teacher="fixed", method="attention"))
+        ),
         "student": Train(
             budget=Budget(steps=3), student=Student(width_ratio=0.5), ingredients=(Distill(teacher="fixed"),)
         ),

@@ -51,6 +51,7 @@ BROKEN = [
     ("student_ambiguous", [train(student={"architecture": "resnet", "arguments": {}, "width_ratio": 0.5})]),
     ("duplicate_ingredient", [train(DISTILL, DISTILL)]),
     ("distill_without_teacher", [train({"kind": "distill"})]),
+    ("ensemble_has_no_features", [train({"kind": "distill", "teacher": "ensemble", "method": "attention"})]),
     ("budget_ambiguous", [{"kind": "train", "budget": {"epochs": 1, "steps": 1}}]),
     ("budget_ambiguous", [{"kind": "train", "budget": {}}]),
     ("schedule_empty", [train({"kind": "sparsify", "amount": 0.5, "start_fraction": 0.8, "end_fraction": 0.8})]),

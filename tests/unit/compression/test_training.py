@@ -23,7 +23,7 @@ from edgefleet_compression.passes.specs import (
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.stats import weight_sparsity
 from edgefleet_compression.testing import tiny_data
-from edgefleet_compression.training.distill import distillation_loss
+from edgefleet_compression.training.distillation_losses import softened_loss
 from edgefleet_compression.training.loop import count_steps
 from edgefleet_compression.training.sparsify import smallest_mask, weights_of
 
@@ -127,8 +127,8 @@ def test_distillation_loss_is_zero_for_equal_logits_and_kl_times_t_squared_other
     temperature = 4.0
     teacher = torch.tensor([[temperature * math.log(3.0), 0.0]])
     expected = temperature**2 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
-    assert float(distillation_loss(teacher, teacher, temperature)) == pytest.approx(0.0, abs=1e-6)
-    assert float(distillation_loss(torch.zeros(1, 2), teacher, temperature)) == pytest.approx(expected, rel=1e-5)
+    assert float(softened_loss(teacher, teacher, temperature)) == pytest.approx(0.0, abs=1e-6)
+    assert float(softened_loss(torch.zeros(1, 2), teacher, temperature)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_diverging_loss_stops_with_its_code(candidate: TorchCandidate, data: DataSet) -> None:

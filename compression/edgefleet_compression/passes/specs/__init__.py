@@ -18,7 +18,8 @@ from edgefleet_compression.passes.specs.base import (
     WeightedCriterion,
 )
 from edgefleet_compression.passes.specs.cast import Cast
-from edgefleet_compression.passes.specs.ingredients import Distill, FakeQuant, Ingredient, Sparsify
+from edgefleet_compression.passes.specs.distill import Distill
+from edgefleet_compression.passes.specs.ingredients import FakeQuant, Ingredient, Sparsify
 from edgefleet_compression.passes.specs.low_rank import LowRank
 from edgefleet_compression.passes.specs.paces import ClockPace, ConvergencePace, Pace, PlateauPace
 from edgefleet_compression.passes.specs.quantize import (
@@ -30,11 +31,13 @@ from edgefleet_compression.passes.specs.quantize import (
     format_precision,
 )
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
-from edgefleet_compression.passes.specs.train import Budget, LearningRateSchedule, Optimizer, Student, Train
+from edgefleet_compression.passes.specs.train import Student, Train
+from edgefleet_compression.passes.specs.training import Augmentation, Budget, LearningRateSchedule, Optimizer
 
 __all__ = [
     "ActivationFormat",
     "AnyPass",
+    "Augmentation",
     "Budget",
     "Calibration",
     "Cast",

@@ -17,7 +17,7 @@ CriterionName = Literal[
     "random",
 ]
 ScheduleName = Literal["one_shot", "linear", "cubic", "exponential", "sigmoid", "step"]
-TeacherName = Literal["fixed"]
+TeacherName = Literal["fixed", "larger", "ema", "best_validation", "ensemble"]
 
 SpecT = TypeVar("SpecT", bound="Spec")
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, ScheduleName, Spec, TeacherName
+from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, ScheduleName, Spec
+from edgefleet_compression.passes.specs.distill import Distill
 from edgefleet_compression.passes.specs.paces import ClockPace, Pace
 from edgefleet_compression.passes.specs.quantize import ActivationFormat, QuantizationFormat, format_precision
 
@@ -54,27 +55,6 @@ class FakeQuant(QuantizationFormat):
             raise PydanticCustomError(
                 "fake_quant_not_static",
                 "fake_quant simulates 8 bit weights and static 8 bit activations; for other formats use a quantize pass.",
-            )
-        return self
-
-
-class Distill(Spec):
-    """Knowledge distillation on logits (Hinton et al. 2015, arXiv:1503.02531, section 2)."""
-
-    kind: Literal["distill"] = "distill"
-    teacher: TeacherName | None = Field(
-        None, description="fixed: the model the recipe was given. Required: there is no distillation without a teacher."
-    )
-    temperature: float = Field(4.0, gt=0.0, le=100.0, description="Softening of both distributions.")
-    alpha: float = Field(
-        0.7, gt=0.0, le=1.0, description="Weight of the distillation loss; the labels' loss has the rest."
-    )
-
-    @model_validator(mode="after")
-    def _has_teacher(self) -> "Distill":
-        if self.teacher is None:
-            raise PydanticCustomError(
-                "distill_without_teacher", 'distill needs a teacher: set "teacher": "fixed" (the model given).'
             )
         return self
 
