@@ -97,4 +97,8 @@ def compiler_for(target: Target) -> Compiler:
         from edgefleet_deploy.onnx import OnnxCompiler  # loads torch and onnxruntime
 
         return OnnxCompiler()
+    if target.runtime in ("litert", "tflite-runtime"):
+        from edgefleet_deploy.litert import LitertCompiler  # loads torch; the converter only when it compiles
+
+        return LitertCompiler(target.runtime)
     raise TargetInvalid(f"no compiler writes files for runtime {target.runtime!r}", code="no_compiler")

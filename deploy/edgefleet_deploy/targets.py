@@ -73,7 +73,47 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 activation_type="uint8",
                 weight_type="int8",
                 extension=".onnx",
-                precisions=("fp32", "int8"),
+                precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights"),
+            ),
+            # opset 21 is the first with int4 and with one scale per block (ONNX operator changelog); 1.19 the oldest
+            # onnxruntime seen to compute with it (onnx_versions.INT4_SINCE). Files without int4 say an older version.
+            Target(
+                name="onnxruntime-current",
+                runtime="onnxruntime",
+                file_format="onnx",
+                min_version="1.19",
+                opset=21,
+                ir_version=10,
+                activation_type="uint8",
+                weight_type="int8",
+                extension=".onnx",
+                precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights"),
+            ),
+            # ai-edge-litert 2.1 is the newest for Python 3.9, tflite-runtime 2.11 the newest for Python 3.7; both were seen to
+            # run these files. tflite-runtime computes int8-dynamic wrongly without an error and knows no 4-bit tensors.
+            Target(
+                name="litert",
+                runtime="litert",
+                file_format="tflite",
+                min_version="2.1",
+                opset=0,
+                ir_version=0,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".tflite",
+                precisions=("fp32", "int8", "int8-dynamic", "int8-weights", "int4-weights"),
+            ),
+            Target(
+                name="tflite-runtime",
+                runtime="tflite-runtime",
+                file_format="tflite",
+                min_version="2.11",
+                opset=0,
+                ir_version=0,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".tflite",
+                precisions=("fp32", "int8", "int8-weights"),
             ),
         )
     }

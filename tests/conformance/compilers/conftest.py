@@ -7,12 +7,14 @@ import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate
+from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate, Traits
 from edgefleet_compression.context import Context
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.passes.specs import ActivationFormat, Quantize, WeightFormat
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
+from edgefleet_deploy.compiler import compiler_for
+from edgefleet_deploy.targets import TARGETS
 
 MakeCandidate = Callable[[], Candidate]
 
@@ -52,21 +54,55 @@ def make_onnx_model() -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
 
 
-def quantized(candidate: Candidate) -> Candidate:
-    return apply(Quantize(), candidate, Context(data=None, seed=1))
+def quantized(candidate: Candidate, spec: Quantize | None = None) -> Candidate:
+    return apply(spec or Quantize(), candidate, Context(data=None, seed=1))
 
 
 FORMS: dict[str, MakeCandidate] = {
     "torch-fp32": make_torch,
     "torch-int8": lambda: quantized(make_torch()),
+    "torch-int8-dynamic": lambda: quantized(make_torch(), Quantize(activations=ActivationFormat(mode="dynamic"))),
+    "torch-int8-weights": lambda: quantized(make_torch(), Quantize(activations=None)),
+    "torch-int4-weights": lambda: quantized(make_torch(), Quantize(activations=None, weights=WeightFormat(bits=4))),
     "onnx-fp32": lambda: OnnxCandidate(make_onnx_model()),
     "onnx-int8": lambda: quantized(OnnxCandidate(make_onnx_model())),
 }
 
 
-@pytest.fixture(params=sorted(FORMS))
-def candidate(request: pytest.FixtureRequest) -> Candidate:
-    return FORMS[request.param]()
+TRAITS: dict[str, Traits] = {
+    "torch-fp32": Traits("torch", "fp32"),
+    "torch-int8": Traits("torch", "int8"),
+    "torch-int8-dynamic": Traits("torch", "int8-dynamic"),
+    "torch-int8-weights": Traits("torch", "int8-weights"),
+    "torch-int4-weights": Traits("torch", "int4-weights"),
+    "onnx-fp32": Traits("onnx", "fp32"),
+    "onnx-int8": Traits("onnx", "int8", has_plan=True),
+}
+"""What each form's candidates are, known without making one."""
+
+
+def is_accepted(target: str, form: str) -> bool:
+    """Whether the target's compiler takes candidates of this form."""
+    return compiler_for(TARGETS[target]).refuse(TRAITS[form], TARGETS[target]) is None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give ``pair`` every pair of target and form that is accepted, and ``refused_pair`` every one that is not."""
+    pairs = [(target, form) for target in sorted(TARGETS) for form in sorted(FORMS)]
+    for name, wanted in (("pair", True), ("refused_pair", False)):
+        if name in metafunc.fixturenames:
+            chosen = [pair for pair in pairs if is_accepted(*pair) is wanted]
+            metafunc.parametrize(name, chosen, ids=["-".join(pair) for pair in chosen], scope="module")
+
+
+@pytest.fixture(scope="session")
+def forms() -> dict[str, MakeCandidate]:
+    return FORMS
+
+
+@pytest.fixture(scope="session")
+def known_traits() -> dict[str, Traits]:
+    return TRAITS
 
 
 @pytest.fixture
