@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -18,6 +18,7 @@ import psutil
 from edgefleet_agent.measure.child_process import child_environment
 from edgefleet_agent.measure.emulation import find_emulator
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, cpu_model, operating_system, read_text
+from edgefleet_agent.measure.jetson import jetson_labels
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
 from edgefleet_agent.settings import AGENT_VERSION, AgentSettings, read_fact_files
@@ -37,6 +38,7 @@ BOARD_MODELS: Sequence[tuple[str, str]] = (
     ("Raspberry Pi 4", "raspberry-pi-4"),
     ("Raspberry Pi 3", "raspberry-pi-3"),
     ("Raspberry Pi Zero 2", "raspberry-pi-zero-2"),
+    ("Orin Nano", "jetson-orin-nano"),
     ("Jetson Nano", "jetson-nano"),
     ("Phanbell", "coral-dev-board"),
     ("Coral", "coral-dev-board"),
@@ -86,6 +88,7 @@ def take_inventory(settings: AgentSettings, roots: Roots = THIS_HOST, sensors: S
     noticed = {
         **({"accelerator": "coral-usb"} if has_coral_usb(roots) else {}),
         **({EMULATOR: emulator} if emulator is not None else {}),
+        **jetson_labels(),
     }
     left_here = read_fact_files(Path(settings.facts_dir) if settings.facts_dir else None)
     facts = DeviceFacts(
@@ -133,15 +136,26 @@ def probe_runtimes(
         archive = write_runner_archive(Path(folder) / "runner.zip")
         for runtime in runtimes.values():
             answers = (probe_runtime(runtime, path, archive) for path in candidates(runtime.name, interpreters))
-            misses: list[ProbeFailure] = []
-            for answer in answers:
-                if isinstance(answer, RuntimeFacts):
-                    found.append(answer)
-                    break
-                misses.append(answer)
-            else:
+            best, misses = _choose(answers)
+            if best is None:
                 failures.extend(misses)
+            else:
+                found.append(best)
     return found, failures
+
+
+def _choose(answers: Iterable[Union[RuntimeFacts, ProbeFailure]]) -> tuple[Optional[RuntimeFacts], list[ProbeFailure]]:
+    """The first interpreter that holds the runtime, else the first that can run it through a program; asks no further."""
+    misses: list[ProbeFailure] = []
+    through_program: Optional[RuntimeFacts] = None
+    for answer in answers:
+        if isinstance(answer, ProbeFailure):
+            misses.append(answer)
+        elif answer.driver is None:
+            return answer, misses
+        else:
+            through_program = through_program or answer
+    return through_program, misses
 
 
 def candidates(runtime: str, interpreters: Mapping[str, str]) -> list[str]:
@@ -175,4 +189,5 @@ def probe_runtime(runtime: Runtime, interpreter: str, archive: Path) -> Union[Ru
         interpreter=interpreter,
         python_version=facts["python"],
         providers=facts["providers"],
+        driver=facts.get("driver"),
     )

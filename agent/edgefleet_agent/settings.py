@@ -60,6 +60,11 @@ class AgentSettings(BaseModel):
     cache_free_bytes: int = Field(
         default=GIBIBYTE // 2, ge=0, description="disk space the artifact cache leaves free, in bytes"
     )
+    engine_cache_bytes: int = Field(
+        default=2 * GIBIBYTE,
+        ge=0,
+        description="largest size of the engines built here and kept for later runs, in bytes",
+    )
     timeout_s: float = Field(default=30.0, gt=0, description="longest wait for one answer of the controller, seconds")
 
 

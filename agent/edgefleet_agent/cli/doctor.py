@@ -46,6 +46,7 @@ def examine(inventory: Inventory, roots: Roots, configured: Sequence[SensorSpec]
     return [
         _board(inventory),
         *_emulation(inventory),
+        *_jetson(inventory),
         *_runtimes(inventory),
         _frequency(roots),
         _peak_memory(Path("/proc/self/clear_refs")),
@@ -68,6 +69,19 @@ def _board(inventory: Inventory) -> Finding:
     return Finding("board", "ok", text)
 
 
+def _jetson(inventory: Inventory) -> list[Finding]:
+    labels = inventory.facts.labels
+    if "l4t" not in labels:
+        return []
+    jetpack = labels.get("jetpack")
+    if jetpack is None:
+        advice = "install it for CUDA and TensorRT: apt-get install nvidia-jetpack"
+        return [
+            Finding("jetson", "warning", "Jetson Linux {}; no package nvidia-jetpack".format(labels["l4t"]), advice)
+        ]
+    return [Finding("jetson", "ok", "Jetson Linux {}, JetPack {}".format(labels["l4t"], jetpack))]
+
+
 def _emulation(inventory: Inventory) -> list[Finding]:
     if not inventory.is_emulated:
         return []
@@ -81,7 +95,9 @@ def _runtimes(inventory: Inventory) -> list[Finding]:
         Finding(
             "runtime " + item.name,
             "ok",
-            "{} in {} (Python {})".format(item.version, item.interpreter, item.python_version),
+            "{} in {} (Python {}{})".format(
+                item.version, item.interpreter, item.python_version, ", through " + item.driver if item.driver else ""
+            ),
         )
         for item in inventory.facts.runtimes
     ]

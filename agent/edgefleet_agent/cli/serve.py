@@ -24,6 +24,7 @@ from edgefleet_agent.loop.identity import load_identity
 from edgefleet_agent.loop.one_run import Workshop
 from edgefleet_agent.loop.stopping import StopSwitch
 from edgefleet_agent.measure.artifact import Bench
+from edgefleet_agent.measure.subject import EngineStore
 from edgefleet_agent.settings import AgentSettings, default_state_directory, load_settings
 from edgefleet_agent.spool import Spool
 
@@ -81,7 +82,11 @@ def _build(http: httpx.Client, settings: AgentSettings, state: Path, stop: StopS
     workshop = Workshop(
         cache=ArtifactCache(state / "cache", settings.cache_free_bytes),
         inventory=inventory,
-        bench=Bench(meter=best_meter(sensors), work_directory=clear_folder(state / "work")),
+        bench=Bench(
+            meter=best_meter(sensors),
+            work_directory=clear_folder(state / "work"),
+            engines=EngineStore(state / "engines", settings.engine_cache_bytes, settings.cache_free_bytes),
+        ),
         retry=RetryPolicy(),
         rng=random.Random(),
         stop=stop,

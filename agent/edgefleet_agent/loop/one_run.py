@@ -140,6 +140,7 @@ def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: 
         interpreter=interpreter,
         evaluation_path=evaluation,
         golden_path=golden,
+        manifest=order.manifest,
     )
 
 
@@ -154,7 +155,13 @@ def _prepare_second(
     in_use = [path for path in (first.path, first.evaluation_path, first.golden_path) if path is not None]
     path = _fetch(second.artifact, client, heart, workshop, *in_use)
     return replace(
-        first, path=path, artifact=second.artifact, runtime=runtime, interpreter=interpreter, golden_path=None
+        first,
+        path=path,
+        artifact=second.artifact,
+        runtime=runtime,
+        interpreter=interpreter,
+        golden_path=None,
+        manifest=second.manifest,
     )
 
 

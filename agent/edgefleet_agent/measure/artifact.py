@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -12,11 +13,12 @@ import numpy as np
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.conversation import Deadline
 from edgefleet_agent.measure.cool_down import cool_down
+from edgefleet_agent.measure.engine_build import build_engine_first
 from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.launch import LATENCY_ROW, SERVICE_ROW, START_ROW, Launch, LaunchRun, Rows
 from edgefleet_agent.measure.meter import NoSensor, TimedPart
 from edgefleet_agent.measure.outliers import Causes, attribute_outliers, merge_causes
-from edgefleet_agent.measure.subject import Bench, Limits, OnPhase, Subject
+from edgefleet_agent.measure.subject import Bench, EngineStore, Limits, OnPhase, Subject
 from edgefleet_agent.measure.summaries import accuracy_summary, latency_summary, load_times, memory_summary
 from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdict
 from edgefleet_agent.settings import AGENT_VERSION
@@ -29,6 +31,7 @@ from edgefleet_agent.wire.report import (
     EnergySummary,
     Environment,
     GoldenSummary,
+    LoadTimes,
     RunReport,
     Verdict,
 )
@@ -97,15 +100,19 @@ class _Run:
     """One run from the first launch to the report. Energy is measured in the first launch; later ones run unmetered."""
 
     def __init__(self, subject: Subject, bench: Bench, folder: Path) -> None:
-        self._subject, self._bench, self._folder = subject, bench, folder
+        # engines built for this run serve its launches even where none are kept for later runs
+        tools = bench if bench.engines is not None else replace(bench, engines=EngineStore(folder / "engines"))
+        self._subject, self._bench, self._folder = subject, tools, folder
         self._deadline = Deadline(subject.settings.deadline_s)
         # an energy figure may need a longer timed part than was asked for
         wanted = max(subject.settings.seconds, bench.meter.least_timed_s)
         self._timed_s = min(wanted, max(subject.settings.max_seconds, subject.settings.seconds))
         self._cool_downs: list[JsonObject] = []
+        self._engine: Optional[JsonObject] = None
 
     def measure(self) -> Measurement:
         with closing(self._bench.meter):
+            self._engine = build_engine_first(self._subject, self._bench, self._folder / "build", self._deadline)
             launches = [self._launch(number) for number in range(self._subject.settings.launches)]
         return self._assemble(launches)
 
@@ -143,7 +150,7 @@ class _Run:
             agent_version=AGENT_VERSION,
             provenance=Provenance.MEASURED,
             artifact=self._subject.artifact,
-            load=load_times(first.figures, first.warmup.shape[1], float(first.warmup[LATENCY_ROW].sum()) / 1e6),
+            load=self._load_times(first),
             latency_ms=latency_summary(launches, causes),
             memory=memory_summary(first.figures["memory"]),
             accuracy=accuracy_summary(first.figures.get("evaluation")),
@@ -179,11 +186,16 @@ class _Run:
         wanted = self._subject.settings.min_accelerator_share
         return wanted is None or (launch.placement.accelerator_share or 0.0) >= wanted
 
+    def _load_times(self, first: Launch) -> LoadTimes:
+        warmup_ms = float(first.warmup[LATENCY_ROW].sum()) / 1e6
+        return load_times(first.figures, first.warmup.shape[1], warmup_ms, self._engine)
+
     def _environment(self, launches: Sequence[Launch], causes: Causes, outcome: SteadyOutcome) -> Environment:
         figures = launches[0].figures
         runtime = {
             "name": self._subject.runtime,
             **figures["runtime"],
+            **({} if self._engine is None else {"engine": self._engine}),
             "interpreter": self._subject.interpreter,
             "python": figures["python"],
         }

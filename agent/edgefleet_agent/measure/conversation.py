@@ -10,6 +10,7 @@ from typing import Optional
 
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.child_process import RunnerProcess
+from edgefleet_agent.measure.engine_options import engine_options
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 from edgefleet_agent.measure.runtimes import runtime_named
 from edgefleet_agent.measure.subject import Bench, Subject
@@ -80,11 +81,16 @@ class Conversation:
                 "golden": None if subject.golden_path is None else str(subject.golden_path.resolve()),
                 "output_dir": str(self._folder),
                 "settings": subject.settings.model_dump(),
-                "options": subject.options,
+                "options": {**engine_options(subject, self._bench), **subject.options},
                 **changes,
             }
         )
         return str(hello["python"])
+
+    @property
+    def load_limit_s(self) -> float:
+        """How long the runner may say nothing while it loads, and builds an engine where its runtime needs one."""
+        return self._bench.limits.load_s + self._runtime.build_s
 
     def send(self, message: JsonObject) -> None:
         """Write one request."""

@@ -95,7 +95,7 @@ class LaunchRun:
         self._talk.announce(phase, silent_for_s)
         if phase == "warmup":
             self._meter.look()
-        by_phase = {"load": limits.load_s, "evaluate": limits.evaluate_s}
+        by_phase = {"load": self._talk.load_limit_s, "evaluate": limits.evaluate_s}
         return by_phase.get(phase, silent_for_s + limits.load_s)
 
     def _collect(self, figures: JsonObject) -> Launch:

@@ -189,7 +189,7 @@ class _Side:
     def _enter(self, event: JsonObject) -> float:
         silent_for_s = float(event.get("silent_for_s", 0.0))
         self._talk.announce(event["phase"], silent_for_s)
-        return silent_for_s + self._limits.load_s
+        return silent_for_s + self._talk.load_limit_s
 
 
 def _run_blocks(sides: "dict[str, _Side]", plan: BlockPlan, bench: Bench) -> "list[tuple[str, Rows]]":

@@ -32,14 +32,13 @@ class ProfileReport(Wire):
 
 def profile_artifact(subject: Subject, bench: Bench, n_inferences: int) -> ProfileReport:
     """Profile the artifact in a fresh runner; raises MeasurementFailed when it can't run or the runtime has no profiler."""
-    limits = bench.limits
     with tempfile.TemporaryDirectory(prefix="edgefleet-profile-", dir=bench.work_directory) as name:
         folder = Path(name)
         with Conversation(subject, bench, folder, Deadline(subject.settings.deadline_s)) as talk:
 
             def enter(event: JsonObject) -> float:
                 talk.announce(event["phase"], 0.0)
-                return float(event.get("silent_for_s", 0.0)) + limits.load_s
+                return float(event.get("silent_for_s", 0.0)) + talk.load_limit_s
 
             python = talk.begin("profile", n_inferences=n_inferences)
             facts = dict(talk.follow(enter)["result"])

@@ -11,11 +11,16 @@ RUNNER = "edgefleet_agent.runner."
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime the runner has a backend for. ``suffixes`` are the files it loads."""
+    """A runtime the runner has a backend for. ``suffixes`` are the files it loads.
+
+    ``build_s``: a runtime that builds an engine of its own on the device may say nothing for this long while it does; 0:
+    it builds none.
+    """
 
     name: str
     backend: str
     suffixes: tuple[str, ...]
+    build_s: float = 0.0
 
 
 RUNTIMES: Mapping[str, Runtime] = {
@@ -23,6 +28,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     for runtime in (
         Runtime("onnxruntime", RUNNER + "onnxruntime_", (".onnx", ".ort")),
         Runtime("litert", RUNNER + "litert_", (".tflite",)),
+        Runtime("tensorrt", RUNNER + "tensorrt_", (".onnx",), build_s=3600.0),
     )
 }
 """Runtimes by name."""

@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Subject:
-    """What to measure, and how."""
+    """What to measure, and how. ``manifest``: the artifact's (edgefleet_deploy.manifest), empty where there is none."""
 
     path: Path
     artifact: BlobRef
@@ -44,12 +44,22 @@ class Subject:
     interpreter: str = field(default_factory=default_interpreter)
     evaluation_path: Optional[Path] = None
     golden_path: Optional[Path] = None
+    manifest: JsonObject = field(default_factory=dict)
     options: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
+class EngineStore:
+    """Where engines built on this device are kept for later runs, and how much room they may take. Bytes."""
+
+    folder: Path
+    max_bytes: int = 2 * 1024**3
+    free_floor_bytes: int = 256 * 1024**2
+
+
+@dataclass(frozen=True)
 class Bench:
-    """The tools a measurement uses; tests exchange them."""
+    """The tools a measurement uses; tests exchange them. Without ``engines`` an engine is kept for one run only."""
 
     meter: EnergyMeter = field(default_factory=NoSensor)
     on_phase: OnPhase = _ignore_phase
@@ -58,4 +68,5 @@ class Bench:
     limits: Limits = field(default_factory=Limits)
     read_conditions: Callable[[], Conditions] = read_conditions
     work_directory: Optional[Path] = None
+    engines: Optional[EngineStore] = None
     clock: Clock = field(default_factory=MonotonicClock)

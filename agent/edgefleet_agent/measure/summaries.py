@@ -54,8 +54,9 @@ def _throughput_per_s(launches: Sequence[Launch]) -> Optional[float]:
     return n_samples / (span_ns / 1e9) if span_ns > 0 else None
 
 
-def load_times(figures: JsonObject, n_warmup: int, warmup_ms: float) -> LoadTimes:
-    """Loading, first inference and warm-up."""
+def load_times(figures: JsonObject, n_warmup: int, warmup_ms: float, engine: Optional[JsonObject]) -> LoadTimes:
+    """Loading, first inference and warm-up, and the engine where the runtime builds one."""
+    built = engine or {}
     return LoadTimes(
         load_ms=figures["load_ms"],
         first_inference_ms=figures["first_inference_ms"],
@@ -63,6 +64,8 @@ def load_times(figures: JsonObject, n_warmup: int, warmup_ms: float) -> LoadTime
         warmup_ms=warmup_ms,
         import_ms=figures["import_ms"],
         warm_load_ms=figures["warm_load_ms"],
+        build_ms=built.get("build_ms"),
+        engine_cached=built.get("cached"),
         caches=figures["caches"],
     )
 

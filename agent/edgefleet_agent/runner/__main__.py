@@ -34,13 +34,14 @@ def main() -> int:
 def _serve(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]":
     try:
         from edgefleet_agent.runner.blocks import serve_blocks
+        from edgefleet_agent.runner.preparing import prepare
         from edgefleet_agent.runner.profiling import profile
         from edgefleet_agent.runner.session import measure
     except ImportError as err:  # numpy is missing or broken
         raise RunnerFailure(
             "runtime_unavailable", "this interpreter has no usable numpy ({}); install it there".format(err)
         ) from err
-    tasks = {"measure": measure, "blocks": serve_blocks, "profile": profile}
+    tasks = {"prepare": prepare, "measure": measure, "blocks": serve_blocks, "profile": profile}
     return tasks[request.get("task", "measure")](request, channel)
 
 

@@ -35,6 +35,8 @@ class Model(NamedTuple):
 
     ``prepare(arrays by input name)`` makes the argument of ``invoke``; ``read_outputs(result)`` lists the output arrays
     of one ``invoke``. ``invoke`` is the vendor's function with as little in between as can be: it is what gets timed.
+    ``time_series``, where single inferences can't be timed from Python (trtexec): runs the timed part of one prepared
+    argument for a timing.Window and returns a timing.Series; ``invoke`` is then neither timed nor used to warm up.
     ``end_profiling``, where the option profile_prefix was given and the runtime can: ends the profile, returns its path.
     """
 
@@ -45,6 +47,7 @@ class Model(NamedTuple):
     invoke: "Callable[[Any], Any]"
     read_outputs: "Callable[[Any], Sequence[np.ndarray[Any, Any]]]"
     end_profiling: "Optional[Callable[[], str]]" = None
+    time_series: "Optional[Callable[[Any, Any], Any]]" = None
 
 
 def import_backend(module: str) -> "Callable[[LoadRequest], Model]":

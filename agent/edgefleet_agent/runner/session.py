@@ -12,6 +12,7 @@ import numpy as np
 from edgefleet_agent.runner import memory
 from edgefleet_agent.runner.again import load_again, profile_again
 from edgefleet_agent.runner.evaluation import count_non_finite, evaluate
+from edgefleet_agent.runner.failure import RunnerFailure
 from edgefleet_agent.runner.golden import check_golden
 from edgefleet_agent.runner.loading import Loaded, load, read_evaluation_set
 from edgefleet_agent.runner.paced import run_duty_cycle, run_open_loop, schedule_arrivals
@@ -90,7 +91,7 @@ def _warm_up(loaded: Loaded, settings: "Dict[str, Any]", first_ms: float, channe
     seconds, iterations = settings["warmup_seconds"], settings["warmup_iterations"]
     expected_s = max(seconds, iterations * first_ms / 1e3)
     channel.enter("warmup", silent_for_s=2 * expected_s + 1)
-    if seconds == 0 and iterations == 0:
+    if loaded.model.time_series is not None or (seconds == 0 and iterations == 0):
         series = Series(array("q"), array("q"), 0.0)
     else:
         window = Window(seconds, iterations, NO_LIMIT_S)
@@ -131,12 +132,25 @@ def _time(loaded: Loaded, settings: "Dict[str, Any]", warmup: Series, watch: Seg
 
 def _run_mode(loaded: Loaded, settings: "Dict[str, Any]", window: Window, capacity: int, watch: SegmentWatch) -> Series:
     mode, invoke, feeds = settings.get("mode", "back_to_back"), loaded.model.invoke, loaded.feeds
+    if loaded.model.time_series is not None:
+        return _run_elsewhere(loaded, mode, window, watch)
     if mode == "open_loop":
         offsets = schedule_arrivals(window, settings["rate_per_s"], settings["arrivals"], settings["seed"])
         return run_open_loop(invoke, feeds, offsets, window.max_seconds, watch)
     if mode == "duty_cycle":
         return run_duty_cycle(invoke, feeds, window, settings["rate_per_s"], watch)
     return run_timed(invoke, feeds, window, capacity, watch)
+
+
+def _run_elsewhere(loaded: Loaded, mode: str, window: Window, watch: SegmentWatch) -> Series:
+    """The timed part of a runtime that times itself; the first inference's time here is that of starting it, so unknown."""
+    if mode != "back_to_back" or loaded.model.time_series is None:
+        raise RunnerFailure("not_supported", "this runtime times itself, and back_to_back only; choose that mode")
+    watch.begin(monotonic_ns())
+    series: Series = loaded.model.time_series(loaded.feeds[0], window)
+    watch.close(len(series.latency_ns), monotonic_ns())
+    loaded.figures["first_inference_ms"] = None
+    return series
 
 
 def _counters(before: Usage, after: Usage, watch: SegmentWatch) -> "Dict[str, Any]":

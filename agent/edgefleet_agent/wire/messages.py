@@ -17,6 +17,9 @@ class RuntimeFacts(Wire):
     interpreter: str = Field(description="path of the Python interpreter that holds it")
     python_version: str = Field(description="version of that interpreter")
     providers: list[str] = Field(default_factory=list, description="execution providers or delegates")
+    driver: Optional[str] = Field(
+        default=None, description="program that runs artifacts where the interpreter lacks the module, such as trtexec"
+    )
 
 
 class DeviceFacts(Wire):

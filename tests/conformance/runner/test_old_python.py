@@ -14,10 +14,14 @@ from edgefleet_agent.measure.runner_archive import write_runner_archive
 RUNNER = Path(edgefleet_agent.runner.__file__).parent
 SOURCES = sorted(RUNNER.glob("*.py"))
 
-VENDORS = {"onnxruntime_.py": {"onnxruntime"}, "litert_.py": {"ai_edge_litert", "tflite_runtime"}}
+VENDORS = {
+    "onnxruntime_.py": {"onnxruntime"},
+    "litert_.py": {"ai_edge_litert", "tflite_runtime"},
+    "tensorrt_.py": {"tensorrt"},
+}
 ALLOWED = {
-    "array", "contextlib", "ctypes", "edgefleet_agent", "functools", "gc", "importlib", "json", "mmap", "numpy", "os",
-    "platform", "resource", "shutil", "signal", "statistics", "sys", "threading", "time", "traceback", "typing", "zipfile",
+    "array", "contextlib", "ctypes", "edgefleet_agent", "functools", "gc", "glob", "hashlib", "importlib", "json", "mmap", "numpy", "os",
+    "platform", "re", "resource", "shutil", "signal", "statistics", "subprocess", "sys", "tempfile", "threading", "time", "traceback", "typing", "zipfile",
 }  # fmt: skip
 """The standard library of 3.6, numpy, and the runner itself."""
 
