@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Extras of the server: tflite writes .tflite files (1.2 GB and a minute more). `make setup EXTRAS=` leaves it out.
+EXTRAS ?= tflite
+comma := ,
+READY := $(VENV)/.ready$(EXTRAS:%=-%)
+
 # Interpreters of the boards, where this machine has them: the agent's floor (3.9), Raspberry Pi OS trixie's (3.13) and
 # the runner's floor (3.6).
 find_python = $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python$(1); do \
@@ -15,12 +20,12 @@ BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-run
 
 .PHONY: setup demo test check bench bench-measurement test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
-setup: $(VENV)/.ready
+setup: $(READY)
 
-$(VENV)/.ready: pyproject.toml agent/pyproject.toml constraints/server-py311.txt
+$(READY): pyproject.toml agent/pyproject.toml constraints/server-py311.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
-	$(PIP) --constraint constraints/server-py311.txt --editable ./agent --editable '.[dev]'
+	$(PIP) --constraint constraints/server-py311.txt --editable ./agent --editable '.[dev$(EXTRAS:%=$(comma)%)]'
 	touch $@
 
 .venv-agent39/.ready: agent/pyproject.toml constraints/agent-py39.txt
@@ -36,13 +41,20 @@ $(VENV)/.ready: pyproject.toml agent/pyproject.toml constraints/server-py311.txt
 	.venv-runner36/bin/python -m pip install --quiet --disable-pip-version-check --requirement constraints/runner-py36.txt
 	touch $@
 
+# tflite-runtime needs numpy 1, so it has an environment of its own
+.venv-tflite/.ready: constraints/runner-tflite.txt
+	$(PYTHON) -m venv .venv-tflite
+	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --requirement constraints/runner-tflite.txt
+	touch $@
+
 demo: setup
 	$(BIN)/edgefleet demo $(DEMO_ARGUMENTS)
 
-test: setup $(BOARD_VENVS)
+test: setup $(BOARD_VENVS) .venv-tflite/.ready
 	EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
 	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
 	EDGEFLEET_PY313="$(PYTHON313)" \
+	EDGEFLEET_TFLITE_PYTHON="$(CURDIR)/.venv-tflite/bin/python" \
 	$(BIN)/python -m pytest $(TEST_ARGUMENTS)
 
 # CI must not skip what needs the boards' interpreters
@@ -92,5 +104,5 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-agent39 .venv-runner36 .venv-ansible bench dist build .edgefleet .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-agent39 .venv-runner36 .venv-tflite .venv-ansible bench dist build .edgefleet .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
