@@ -7,6 +7,7 @@ ControllerError                      500 internal_error
 │   ├── DuplicateName                422 duplicate_name
 │   ├── TooManyRuns                  422 too_many_runs
 │   ├── UnknownTarget                422 unknown_target
+│   ├── BoardMismatch                422 board_mismatch
 │   ├── UnknownDeviceNamed           422 unknown_device
 │   ├── UnknownModelNamed            422 unknown_model
 │   ├── UnknownArtifactNamed         422 unknown_artifact
@@ -107,6 +108,12 @@ class UnknownTarget(InvalidRequest):
     """No compiler makes artifacts for this target; the message lists the targets."""
 
     code = "unknown_target"
+
+
+class BoardMismatch(InvalidRequest):
+    """None of the job's devices is of a board that the target runs on; choose another target or other devices."""
+
+    code = "board_mismatch"
 
 
 class UnknownDeviceNamed(InvalidRequest):

@@ -99,6 +99,7 @@ class ErrorCode(str, Enum):
     GOLDEN_DATA_INVALID = "golden_data_invalid"
     WRONG_OUTPUT = "wrong_output"
     BOARD_MISMATCH = "board_mismatch"
+    MODEL_TOO_LARGE = "model_too_large"
     RUNNER_CRASHED = "runner_crashed"
     RUNNER_KILLED = "runner_killed"
     RUNNER_HUNG = "runner_hung"

@@ -297,6 +297,8 @@ class Result(Base):
     energy_mj: Mapped[float | None]
     energy_reason: Mapped[str | None]
     energy_scope: Mapped[str | None]
+    host_agreement: Mapped[JsonObject | None]
+    """share, n, n_disagree, samples: the device's predictions against those of the compiling host"""
     created_at: Mapped[datetime]
 
 

@@ -16,6 +16,7 @@ from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Device, Job, Model, Run, Variant
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.errors import (
+    BoardMismatch,
     DuplicateName,
     InvalidRecipe,
     NotFound,
@@ -30,6 +31,7 @@ from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
 from edgefleet_controller.models import service as models
 from edgefleet_controller.runs import service as runs
+from edgefleet_controller.runs.suitability import is_board_of
 from edgefleet_deploy.targets import TARGETS
 
 MAX_RUNS = 100_000
@@ -73,6 +75,7 @@ def create_job(session: Session, request: JobCreate) -> Job:
         if target not in TARGETS:
             raise UnknownTarget(f"No target is called {target!r}; the targets are {', '.join(sorted(TARGETS))}.")
     chosen = devices.choose(session, request.devices)
+    _refuse_boards(request.targets, chosen)
     if len(recipes) * len(request.targets) * len(chosen) > MAX_RUNS:
         raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
     job = _new_job(session, request, model, chosen)
@@ -164,6 +167,17 @@ def _recipe(wanted: str | dict[str, Any]) -> Recipe:
             for item in err.detail.get("errors", [])
         ]
         raise InvalidRecipe(err.code, err.message, errors=problems) from err
+
+
+def _refuse_boards(targets: Sequence[str], chosen: Sequence[Device]) -> None:
+    """BoardMismatch for a target that runs on none of the devices; where it runs on some, only the others' runs fail."""
+    for target in (TARGETS[name] for name in targets):
+        if not any(is_board_of(target, device) for device in chosen):
+            kinds = sorted({device.board for device in chosen})
+            raise BoardMismatch(
+                f"Target {target.name} runs on {', '.join(target.boards)}; the job's devices are {', '.join(kinds)}.",
+                boards=list(target.boards),
+            )
 
 
 def _refuse_duplicates(names: Sequence[str], what: str) -> None:

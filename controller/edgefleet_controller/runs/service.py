@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from edgefleet_agent.statistics import LatencyFigures
 from edgefleet_agent.wire.messages import ClaimRequest, HeartbeatRequest, HeartbeatResponse, ReportRequest, RunOrder
 from edgefleet_agent.wire.reasons import ErrorCode
-from edgefleet_agent.wire.report import RunReport
+from edgefleet_agent.wire.report import CodedError, RunReport
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
@@ -22,6 +22,7 @@ from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.devices.service import store_facts
 from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
 from edgefleet_controller.runs import repository, verification
+from edgefleet_controller.runs.agreement import host_agreement
 from edgefleet_controller.runs.followers import UNFINISHED, record, settle_variant
 from edgefleet_controller.runs.records import comparison_result_of, result_of
 
@@ -75,6 +76,12 @@ def enqueue_run(
         return existing
     owner = {"job_id": job_id, "variant_id": variant_id, "settings_ordinal": settings_ordinal}
     return _enqueue(session, device_id, order, owner)
+
+
+def refuse_run(session: Session, run: Run, error: CodedError) -> None:
+    """Fail a queued run that its device could never carry out; one in another state stays as it is."""
+    if run.state == "queued":
+        _fail(session, run, error.model_dump(mode="json"))
 
 
 def enqueue_comparison(session: Session, comparison_id: str, device_id: str, order: Mapping[str, Any]) -> Run:
@@ -158,12 +165,15 @@ def complete(session: Session, device: Device, request: ReportRequest, blobs: Bl
         raise StaleAttempt
     try:
         figures = _verify(device, run, request.report, blobs)
+        agreement = host_agreement(session, run, request.report, blobs)
     except SamplesMissing:
         raise
     except ReportRefused as refusal:
         _fail(session, run, {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)})
         return Completion(refusal=refusal)
-    repository.add(session, result_of(session, run, request.report, report_sha256, figures))
+    result = result_of(session, run, request.report, report_sha256, figures)
+    result.host_agreement = agreement
+    repository.add(session, result)
     compared = comparison_result_of(run, request.report)
     if compared is not None:
         repository.add(session, compared)

@@ -1,6 +1,6 @@
 """The states of a job and its variants, and its log. A stopped job or an ended variant is never moved again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,15 @@ from edgefleet_controller.db.tables import Artifact, Compression, Job
 from edgefleet_controller.jobs.events import mark_changed, record_event
 from edgefleet_controller.jobs.progress import share_done
 from edgefleet_controller.workflows import repository
+from edgefleet_controller.workflows.compiled import stored_files
 from edgefleet_controller.workflows.repository import JOB_ENDED, JOB_STOPPING, VARIANT_ENDED, VariantWork
 
 JsonObject = dict[str, Any]
 
 MEDIA_TYPES: Mapping[str, str] = {"safetensors": "application/x-safetensors", "onnx": "application/x-onnx"}
+
+
+ARTIFACT_MEDIA_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -150,19 +154,21 @@ class Journal:
         """Take a cached artifact; False when there is none, or its file is gone."""
         with self._database.writing() as session:
             row = repository.find_artifact(session, key_sha256)
-            if row is None or not is_stored(row.sha256):
+            if row is None or not all(is_stored(sha256) for sha256 in stored_files(row)):
                 return False
             repository.find_variant(session, work.variant_id).artifact_key = key_sha256
             return True
 
-    def store_artifact(self, work: VariantWork, row: Artifact, blob: BlobRef) -> None:
-        """Keep a new artifact."""
+    def store_artifact(self, work: VariantWork, row: Artifact, beside: Sequence[BlobRef]) -> None:
+        """Keep a new artifact and the npz files that belong to it."""
         with self._database.writing() as session:
-            repository.add_blob(session, blob.sha256, blob.size_bytes, MEDIA_TYPES["onnx"], now_of(session))
+            repository.add_blob(session, row.sha256, row.size_bytes, ARTIFACT_MEDIA_TYPE, now_of(session))
+            for blob in beside:
+                repository.add_blob(session, blob.sha256, blob.size_bytes, "application/x-npz", now_of(session))
             session.merge(row)
             session.flush()
             repository.find_variant(session, work.variant_id).artifact_key = row.key_sha256
-            message = f"{work.name}: compiled for {row.target}, {blob.size_bytes:,} bytes"
+            message = f"{work.name}: compiled for {row.target}, {row.size_bytes:,} bytes"
             detail = {"parity": row.manifest.get("parity"), "notes": row.manifest.get("notes")}
             record_event(session, work.job_id, "compiled", message, variant_id=work.variant_id, **detail)
 

@@ -16,7 +16,9 @@ from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Artifact, Compression
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.workflows import repository
+from edgefleet_controller.workflows.compiled import COMPILED_FILES, golden_ref, store_compiled
 from edgefleet_controller.workflows.compute import HostCompute, named_link, result_file
+from edgefleet_controller.workflows.dispatching import refuse_unsuitable
 from edgefleet_controller.workflows.failures import as_step_failure, stored_file
 from edgefleet_controller.workflows.journal import Journal, set_state
 from edgefleet_controller.workflows.repository import VariantWork
@@ -141,6 +143,7 @@ class HostSteps:
             "data_sha256": variant.data_sha256,
             "seed": variant.seed,
             "tools": {name: version(name) for name in COMPILE_TOOLS},
+            "files": COMPILED_FILES,
         }
         key_sha256 = canonical_sha256(key)
         if not variant.no_cache and await asyncio.to_thread(self._reuse_artifact, variant, key_sha256):
@@ -161,19 +164,18 @@ class HostSteps:
                 "output_dir": str(folder / "out"),
             }
             result = await self._compute.run(DEPLOY_STEP, request, report=self._progress_of(variant, "compile"))
-            file = result_file(folder, result, "artifact")
-            blob = await asyncio.to_thread(self._blobs.put_file, file)
+            files = await asyncio.to_thread(store_compiled, self._blobs, folder, result)
         row = Artifact(
             key_sha256=key_sha256,
             key=key,
-            sha256=blob.sha256,
-            size_bytes=blob.size_bytes,
+            sha256=files.artifact.sha256,
+            size_bytes=files.artifact.size_bytes,
             target=variant.target,
             manifest=result["manifest"],
-            accuracy_host=result["accuracy_host"],
+            accuracy_host=files.accuracy_host,
             created_at=self._clock.now(),
         )
-        await asyncio.to_thread(self._journal.store_artifact, variant, row, blob)
+        await asyncio.to_thread(self._journal.store_artifact, variant, row, files.beside)
 
     def _reuse_compression(self, variant: VariantWork, key_sha256: str) -> bool:
         return self._journal.reuse_compression(variant, key_sha256, self._blobs.exists)
@@ -205,11 +207,15 @@ class HostSteps:
                 "artifact_name": artifact.manifest["file_name"],
                 "manifest": artifact.manifest,
                 "evaluation": (job.prepared or {}).get("evaluation"),
+                "golden": golden_ref(artifact.manifest),
                 "settings": MeasureSettings.model_validate(job.request.get("settings") or {}).model_dump(mode="json"),
             }
-            for device_id in job.request["device_ids"]:
+            queued = [
                 runs.enqueue_run(session, variant.job_id, variant_id, device_id, order)
+                for device_id in job.request["device_ids"]
+            ]
             set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
+            refuse_unsuitable(session, queued, get_target(variant.target), artifact.manifest)
         return True
 
     async def count_unfinished_runs(self, job_id: str) -> int:
