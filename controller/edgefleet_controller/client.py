@@ -158,12 +158,12 @@ class Client:
         recipes: Sequence[str | Mapping[str, Any]],
         targets: Sequence[str] = ("onnxruntime",),
         devices: Sequence[str] | None = None,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         name: str | None = None,
         seed: int | None = None,
         no_cache: bool = False,
     ) -> JsonObject:
-        """Ask for every recipe x target x device. Raises ClientError with the reason where that is impossible."""
+        """Ask for every recipe x target x device; several settings multiply the runs once more. Raises ClientError with the reason where that is impossible."""
         body: JsonObject = {
             "model": model,
             "recipes": list(recipes),
@@ -172,7 +172,10 @@ class Client:
             "no_cache": no_cache,
         }
         body |= {"devices": list(devices)} if devices is not None else {}
-        body |= {"settings": dict(settings)} if settings else {}
+        if isinstance(settings, Mapping):
+            body["settings"] = dict(settings)
+        elif settings:
+            body["settings"] = [dict(one) for one in settings]
         body |= {"name": name} if name else {}
         return self._send("POST", "/v1/jobs", body, headers={"Idempotency-Key": str(uuid.uuid4())}, attempts=ATTEMPTS)
 
@@ -204,6 +207,54 @@ class Client:
             if timeout_s is not None and time.monotonic() - started > timeout_s:
                 raise ClientError("wait_timed_out", f"job {job_id} is still {job['state']} after {timeout_s:g} s")
             job = self.job(job_id, wait_s=WAIT_S, since=job["version"])
+
+    # comparisons
+
+    def submit_comparison(
+        self,
+        a: str | Mapping[str, str],
+        b: str | Mapping[str, str] | None = None,
+        *,
+        devices: Sequence[str] | None = None,
+        n_pairs: int = 400,
+        n_comparisons: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> JsonObject:
+        """Ask for A against B in turns on each device, or without B for A against itself ``n_comparisons`` times.
+
+        An artifact is its sha256, or ``{"job": ..., "variant": ...}``.
+        """
+        body: JsonObject = {"kind": "aa" if b is None else "ab", "a": a, "b": b, "n_pairs": n_pairs}
+        body |= {"devices": list(devices)} if devices is not None else {}
+        body |= {"n_comparisons": n_comparisons} if n_comparisons is not None else {}
+        body |= {"settings": dict(settings)} if settings else {}
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._send("POST", "/v1/comparisons", body, headers=headers, attempts=ATTEMPTS)
+
+    def comparisons(self) -> list[JsonObject]:
+        """All comparisons, newest first, without their conditions."""
+        return list(self._pages("/v1/comparisons"))
+
+    def comparison(self, comparison_id: str, *, wait_s: float = 0.0) -> JsonObject:
+        """The comparison; with ``wait_s`` the answer comes when it has ended or the time is over."""
+        query = {"wait": wait_s} if wait_s else {}
+        return self._read(f"/v1/comparisons/{comparison_id}", query, timeout=wait_s + 30)
+
+    def cancel_comparison(self, comparison_id: str) -> JsonObject:
+        """Drop its queued runs and ask the devices that hold others to stop."""
+        return self._send("POST", f"/v1/comparisons/{comparison_id}/cancel", {}, attempts=ATTEMPTS)
+
+    def wait_for_comparison(self, comparison_id: str, *, timeout_s: float | None = None) -> JsonObject:
+        """Wait until the comparison has ended on all its devices."""
+        started = time.monotonic()
+        while True:
+            found = self.comparison(comparison_id, wait_s=WAIT_S)
+            if found["state"] in TERMINAL_JOB_STATES:
+                return found
+            if timeout_s is not None and time.monotonic() - started > timeout_s:
+                raise ClientError(
+                    "wait_timed_out", f"comparison {comparison_id} is still {found['state']} after {timeout_s:g} s"
+                )
 
     # results
 

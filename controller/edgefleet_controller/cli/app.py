@@ -2,6 +2,7 @@
 
 import typer
 
+from edgefleet_controller.cli.comparisons import compare, compare_with_itself, list_comparisons
 from edgefleet_controller.cli.devices import device_app, token_app
 from edgefleet_controller.cli.jobs import front, job_app, results
 from edgefleet_controller.cli.models import model_app
@@ -21,6 +22,9 @@ app.add_typer(model_app, name="model")
 app.add_typer(job_app, name="job")
 app.command()(results)
 app.command()(front)
+app.command()(compare)
+app.command("aa")(compare_with_itself)
+app.command("comparisons")(list_comparisons)
 
 
 def main() -> None:

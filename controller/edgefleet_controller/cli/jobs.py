@@ -1,6 +1,8 @@
 """``edgefleet job``, ``results`` and ``front``."""
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +32,16 @@ def submit(
         list[str] | None,
         typer.Option(help="Name of a device; may be given several times; default: all that are active."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on the device.")] = None,
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of the runtime on the device; 1,2,4 measures with each.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Samples per inference; 1,8 measures with each.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Execution provider of onnxruntime, such as CPU,XNNPACK to measure with each.")
+    ] = None,
+    delegate: Annotated[
+        str | None, typer.Option(help="Delegate of a TFLite runtime; several, with commas, measure with each.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Least length of the timed part.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of training and compression; default: each recipe's own.")
@@ -44,7 +55,13 @@ def submit(
     json_output: JsonOption = False,
 ) -> None:
     """Compress a model by each recipe, compile it for each target and measure it on each device."""
-    settings = {key: value for key, value in (("threads", threads), ("seconds", seconds)) if value is not None}
+    swept: dict[str, Sequence[Any]] = {
+        "threads": _numbers("threads", threads),
+        "batch": _numbers("batch", batch),
+        "provider": _names(provider),
+        "delegate": _names(delegate),
+    }
+    settings = sweep_settings(swept, {} if seconds is None else {"seconds": seconds})
     with reported_errors(), open_client(url, data_dir) as client:
         job = client.submit_job(
             model,
@@ -152,6 +169,23 @@ def _follow(client: Client, job_id: str, *, json_output: bool) -> None:
             str(error.get("message", f"the job is {job['state']}")),
             status=EXIT_FAILED,
         )
+
+
+def sweep_settings(swept: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list[JsonObject]:
+    """Every combination of the swept values, each with the fixed ones."""
+    names = [name for name, values in swept.items() if values]
+    return [dict(fixed) | dict(zip(names, values, strict=True)) for values in product(*(swept[name] for name in names))]
+
+
+def _numbers(option: str, text: str | None) -> list[int]:
+    parts = _names(text)
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        fail("settings_invalid", f"--{option}: {text!r} is not a number, or numbers with commas such as 1,2", status=2)
+    return [int(part) for part in parts]
+
+
+def _names(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _recipe(value: str) -> str | JsonObject:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgefleet_controller.cli.output import console, print_table
+from edgefleet_controller.jobs.sweep import settings_label
 
 JsonObject = dict[str, Any]
 
@@ -19,6 +20,7 @@ COLUMNS = (
     "p90 ms",
     "p99 ms",
     "n",
+    "per s",
     "faster",
     "memory",
     "mJ",
@@ -37,16 +39,16 @@ def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> No
     for row in rows:
         reasons = ", ".join(row["verdict"]["reasons"])
         if row["verdict"]["status"] != "valid" and reasons:
-            console.print(f"{row['name']}: {row['verdict']['status']} because of {reasons}", markup=False)
+            console.print(f"{_label(row)}: {row['verdict']['status']} because of {reasons}", markup=False)
         if notes := [note for note in row.get("notes") or () if note not in in_all]:
-            console.print(f"{row['name']}: note {', '.join(notes)}", markup=False)
+            console.print(f"{_label(row)}: note {', '.join(notes)}", markup=False)
 
 
 def _cells(row: JsonObject) -> tuple[object, ...]:
     latency = row["latency_ms"] or {}
     energy = row["energy"]
     return (
-        row["name"],
+        _label(row),
         _device(row),
         row["target"],
         _bytes(row["size_bytes"]),
@@ -57,12 +59,23 @@ def _cells(row: JsonObject) -> tuple[object, ...]:
         _ms(latency.get("p90")),
         _ms(latency.get("p99")),
         latency.get("n"),
+        _per_second(latency.get("throughput_per_s")),
         _times(row["speedup_p50"]),
         _bytes(row["peak_memory_bytes"]),
         f"{energy['value_mj']:.3g}" if energy.get("value_mj") is not None else energy.get("reason"),
         row["verdict"]["status"],
         "yes" if row["on_front"] else "",
     )
+
+
+def _label(row: JsonObject) -> str:
+    """The variant's name, in a sweep with the settings that differ."""
+    swept = settings_label(row.get("settings") or {})
+    return f"{row['name']} ({swept})" if swept else str(row["name"])
+
+
+def _per_second(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
 
 
 def _device(row: JsonObject) -> str | None:

@@ -1,14 +1,18 @@
 """Documents of ``/v1/jobs``."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_controller.jobs.sweep import MAX_SETTINGS
 
 JobState = Literal["queued", "running", "cancelling", "cancelled", "completed", "failed"]
 VariantState = Literal["queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled"]
+
+
+Sweep = Annotated[list[MeasureSettings], Field(min_length=1, max_length=MAX_SETTINGS)]
 
 
 class JobCreate(BaseModel):
@@ -26,11 +30,26 @@ class JobCreate(BaseModel):
     devices: list[str] | None = Field(
         default=None, min_length=1, max_length=10_000, description="names or identifiers; null for all active devices"
     )
-    settings: MeasureSettings = Field(default_factory=MeasureSettings, description="how to measure")
+    settings: MeasureSettings | Sweep = Field(
+        default_factory=MeasureSettings,
+        description="how to measure; several settings are a sweep: every variant is measured with each on each device",
+    )
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="seed of training and compression; null takes each recipe's own"
     )
     no_cache: bool = Field(default=False, description="compress and compile again even if it was done before")
+
+    @field_validator("settings")
+    @classmethod
+    def _settings_differ(cls, settings: MeasureSettings | list[MeasureSettings]) -> Any:
+        if isinstance(settings, list) and len(set(settings)) < len(settings):
+            raise ValueError("two of the settings are equal; each would be measured twice")
+        return settings
+
+    @property
+    def n_settings(self) -> int:
+        """How many settings each variant is measured with."""
+        return len(self.settings) if isinstance(self.settings, list) else 1
 
 
 class VariantView(BaseModel):

@@ -76,12 +76,13 @@ def create_job(session: Session, request: JobCreate) -> Job:
             raise UnknownTarget(f"No target is called {target!r}; the targets are {', '.join(sorted(TARGETS))}.")
     chosen = devices.choose(session, request.devices)
     _refuse_boards(request.targets, chosen)
-    if len(recipes) * len(request.targets) * len(chosen) > MAX_RUNS:
+    if len(recipes) * len(request.targets) * len(chosen) * request.n_settings > MAX_RUNS:
         raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
     job = _new_job(session, request, model, chosen)
     repository.add(session, job, *_variants(job, recipes, request.targets))
     n_variants = len(recipes) * len(request.targets)
-    record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}")
+    swept = f", settings: {request.n_settings}" if request.n_settings > 1 else ""
+    record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}{swept}")
     for device in chosen:
         if device.state in IDLE_BECAUSE:
             record_event(session, job.id, "device_not_ready", f"{device.name} {IDLE_BECAUSE[device.state]}")

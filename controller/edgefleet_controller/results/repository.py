@@ -20,7 +20,7 @@ class VariantRecord:
 
 
 def records_of_job(session: Session, job_id: str) -> list[VariantRecord]:
-    """One record for each variant and run, in the order of the job's variants, then of the devices."""
+    """One record for each variant and run, in the order of the job's variants, then of devices and settings."""
     query = (
         select(Variant, Artifact, Run, Device, Result)
         .outerjoin(Artifact, Artifact.key_sha256 == Variant.artifact_key)
@@ -28,6 +28,6 @@ def records_of_job(session: Session, job_id: str) -> list[VariantRecord]:
         .outerjoin(Device, Device.id == Run.device_id)
         .outerjoin(Result, Result.run_id == Run.id)
         .where(Variant.job_id == job_id)
-        .order_by(Variant.ordinal, Run.device_id)
+        .order_by(Variant.ordinal, Run.device_id, Run.settings_ordinal)
     )
     return [VariantRecord(*row) for row in session.execute(query)]

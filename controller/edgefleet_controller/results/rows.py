@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgefleet_controller.jobs.sweep import differing_fields
 from edgefleet_controller.results.front import Direction, find_front
 from edgefleet_controller.results.repository import VariantRecord
 from edgefleet_controller.results.schemas import EnergyRow, LatencyRow, VariantRow, VerdictRow
@@ -14,19 +15,25 @@ EMULATED = "emulated"
 
 
 def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
-    """Rows with ratios to the baseline (the recipe without passes) of the same target and device, and the front."""
-    rows = [_plain_row(record) for record in records]
+    """Rows with ratios to the baseline (the recipe without passes) of the same target, device and settings; the front."""
+    swept = differing_fields([_settings(record) for record in records if record.run is not None])
+    rows = [_plain_row(record, swept) for record in records]
     baselines = {
-        (row.target, row.device_id): row
+        (row.target, row.device_id, row.settings_ordinal): row
         for record, row in zip(records, rows, strict=True)
         if not record.variant.recipe.get("passes")
     }
-    related = [_relate(row, baselines.get((row.target, row.device_id))) for row in rows]
+    related = [_relate(row, baselines.get((row.target, row.device_id, row.settings_ordinal))) for row in rows]
     on_front = _front_rows(related)
     return [row.model_copy(update={"on_front": index in on_front}) for index, row in enumerate(related)]
 
 
-def _plain_row(record: VariantRecord) -> VariantRow:
+def _settings(record: VariantRecord) -> JsonObject:
+    settings: JsonObject = record.run.order.get("settings") or {} if record.run is not None else {}
+    return settings
+
+
+def _plain_row(record: VariantRecord, swept: Sequence[str]) -> VariantRow:
     variant, artifact, run = record.variant, record.artifact, record.run
     report = _figures(record)
     accuracy = report.get("accuracy") or {}
@@ -42,6 +49,9 @@ def _plain_row(record: VariantRecord) -> VariantRow:
         device_name=record.device.name if record.device is not None else None,
         run_id=run.id if run is not None else None,
         run_state=run.state if run is not None else None,
+        settings_ordinal=run.settings_ordinal if run is not None else None,
+        settings={name: _settings(record).get(name) for name in swept} if run is not None else {},
+        batch=_settings(record).get("batch", 1) if run is not None else None,
         attempt=run.attempt if run is not None else None,
         provenance=record.result.provenance if report and record.result is not None else None,
         artifact_sha256=artifact.sha256 if artifact is not None else None,
@@ -87,6 +97,7 @@ def _latency(record: VariantRecord) -> LatencyRow | None:
         p90=result.latency_p90_ms,
         p99=result.latency_p99_ms,
         n=result.latency_n,
+        throughput_per_s=reported.get("throughput_per_s"),
         intervals=reported.get("intervals", {}),
         reasons=reported.get("reasons", {}),
     )
@@ -145,13 +156,14 @@ def _p50(row: VariantRow) -> float | None:
 
 
 def _front_rows(rows: Sequence[VariantRow]) -> set[int]:
-    """Indices of the rows that no other measured row of their device beats in p50 and accuracy."""
-    by_device: dict[str, list[tuple[int, list[float]]]] = {}
+    """Indices of the rows that no other measured row of their device and batch beats in p50 and accuracy."""
+    by_device: dict[tuple[str, int | None], list[tuple[int, list[float]]]] = {}
     for index, row in enumerate(rows):
         p50 = _p50(row)
         is_result = row.provenance == "measured" and row.verdict.status in TRUSTED
         if is_result and row.device_id is not None and p50 is not None and row.accuracy_device is not None:
-            by_device.setdefault(row.device_id, []).append((index, [p50, row.accuracy_device]))
+            # the latency of a call with eight samples is not beaten by that of a call with one
+            by_device.setdefault((row.device_id, row.batch), []).append((index, [p50, row.accuracy_device]))
     found: set[int] = set()
     for members in by_device.values():
         reliable = [rows[index].verdict.status == "valid" for index, _ in members]

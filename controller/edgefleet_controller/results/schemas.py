@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from edgefleet_controller.jobs.sweep import settings_label
 from edgefleet_controller.pagination import PageRequest
 
 Interval = tuple[float, float]
@@ -17,6 +18,7 @@ class LatencyRow(BaseModel):
     p90: float | None = Field(description="90th percentile, ms; null with too few samples")
     p99: float | None = Field(description="99th percentile, ms; null with too few samples")
     n: int = Field(description="timed inferences")
+    throughput_per_s: float | None = Field(description="samples (inferences x batch) per second, as the agent counted")
     intervals: dict[str, Interval] = Field(description="percentile -> distribution-free interval (low, high), ms")
     reasons: dict[str, str] = Field(description="percentile -> why it is null")
 
@@ -37,7 +39,7 @@ class VerdictRow(BaseModel):
 
 
 class VariantRow(BaseModel):
-    """One variant on one device. A failed one keeps its row, with null figures and the reason."""
+    """One variant on one device with one of the job's settings. A failed one keeps its row, with null figures."""
 
     name: str = Field(description="name of the variant")
     recipe: str = Field(description="name of the recipe")
@@ -49,6 +51,9 @@ class VariantRow(BaseModel):
     device_name: str | None = Field(description="name of the device")
     run_id: str | None = Field(description="identifier of the run")
     run_state: str | None = Field(description="how far the run is")
+    settings_ordinal: int | None = Field(description="which of the job's settings it was measured with, from 0")
+    settings: dict[str, Any] = Field(description="the settings in which the job's runs differ; empty without a sweep")
+    batch: int | None = Field(description="samples per inference that were asked for")
     attempt: int | None = Field(description="how often the run was leased")
     provenance: ProvenanceName | None = Field(description="where the figures come from; null without figures")
     artifact_sha256: str | None = Field(description="hash of the file that ships")
@@ -69,8 +74,16 @@ class VariantRow(BaseModel):
     peak_memory_bytes: int | None = Field(description="high-water mark of the runner process")
     energy: EnergyRow = Field(description="energy per inference")
     verdict: VerdictRow = Field(description="how far to trust the figures")
-    on_front: bool = Field(description="whether no other measured row of the device beats it in p50 and accuracy")
+    on_front: bool = Field(
+        description="whether no other measured row of the device with the same batch beats it in p50 and accuracy"
+    )
     error: dict[str, Any] | None = Field(description="code, message and detail of the failure")
+
+    @property
+    def label(self) -> str:
+        """The name, in a sweep with its settings."""
+        swept = settings_label(self.settings)
+        return f"{self.name} ({swept})" if swept else self.name
 
 
 class ResultsRequest(PageRequest):
@@ -82,7 +95,7 @@ class ResultsRequest(PageRequest):
 class ResultsPage(BaseModel):
     """Rows in the order of the job's variants."""
 
-    items: list[VariantRow] = Field(description="one row for each variant and device")
+    items: list[VariantRow] = Field(description="one row for each variant, device and settings")
     next_cursor: str | None = Field(description="pass as `cursor` for the next page; null on the last")
 
 
@@ -109,7 +122,7 @@ class Axis(BaseModel):
 class FrontPoint(BaseModel):
     """A row with both figures."""
 
-    name: str = Field(description="name of the variant")
+    name: str = Field(description="name of the variant, in a sweep with its settings")
     variant_id: str = Field(description="identifier of the variant")
     device_id: str | None = Field(description="identifier of the device")
     device_name: str | None = Field(description="name of the device")

@@ -33,7 +33,7 @@ class Figure:
     read: Callable[[VariantRow], float | None]
 
 
-def _percentile(name: str) -> Callable[[VariantRow], float | None]:
+def _of_latency(name: str) -> Callable[[VariantRow], float | None]:
     def read(row: VariantRow) -> float | None:
         value: float | None = getattr(row.latency_ms, name, None)
         return value
@@ -43,9 +43,10 @@ def _percentile(name: str) -> Callable[[VariantRow], float | None]:
 
 FIGURES: Mapping[str, Figure] = MappingProxyType(
     {
-        "latency_p50_ms": Figure("median latency (ms)", Direction.MINIMISE, _percentile("p50")),
-        "latency_p90_ms": Figure("90th percentile of latency (ms)", Direction.MINIMISE, _percentile("p90")),
-        "latency_p99_ms": Figure("99th percentile of latency (ms)", Direction.MINIMISE, _percentile("p99")),
+        "latency_p50_ms": Figure("median latency (ms)", Direction.MINIMISE, _of_latency("p50")),
+        "latency_p90_ms": Figure("90th percentile of latency (ms)", Direction.MINIMISE, _of_latency("p90")),
+        "latency_p99_ms": Figure("99th percentile of latency (ms)", Direction.MINIMISE, _of_latency("p99")),
+        "throughput_per_s": Figure("samples per second", Direction.MAXIMISE, _of_latency("throughput_per_s")),
         "size_bytes": Figure("size of the file (bytes)", Direction.MINIMISE, lambda row: row.size_bytes),
         "peak_memory_bytes": Figure("peak memory (bytes)", Direction.MINIMISE, lambda row: row.peak_memory_bytes),
         "energy_mj": Figure("gross energy per inference (mJ)", Direction.MINIMISE, lambda row: row.energy.value_mj),
@@ -63,7 +64,10 @@ def variant_rows(session: Session, job_id: str) -> list[VariantRow]:
 
 def page_of_rows(session: Session, request: ResultsRequest) -> ResultsPage:
     """A page of the job's rows; ratios refer to the whole job."""
-    keyed = [(f"{row.variant_id}/{row.device_id or ''}", row) for row in variant_rows(session, request.job)]
+    keyed = [
+        (f"{row.variant_id}/{row.device_id or ''}/{row.settings_ordinal or 0}", row)
+        for row in variant_rows(session, request.job)
+    ]
     after = request.after
     start = next((index + 1 for index, (key, _) in enumerate(keyed) if key == after), 0) if after else 0
     page = keyed[start : start + request.size]
@@ -99,7 +103,7 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
         provenance=points[0].provenance if points else None,
         points=sorted(drawn, key=lambda point: (point.x, point.y)),
         left_out=[
-            LeftOut(name=row.name, device_name=row.device_name, reason=why) for row, why in left_out if why is not None
+            LeftOut(name=row.label, device_name=row.device_name, reason=why) for row, why in left_out if why is not None
         ],
     )
 
@@ -134,5 +138,5 @@ def _value(figure: Figure, row: VariantRow) -> float:
 
 
 def _names(row: VariantRow) -> dict[str, str | None]:
-    fields = ("name", "variant_id", "device_id", "device_name", "run_id")
-    return {field: getattr(row, field) for field in fields}
+    fields = ("variant_id", "device_id", "device_name", "run_id")
+    return {"name": row.label} | {field: getattr(row, field) for field in fields}

@@ -24,6 +24,11 @@ def milliseconds(value_ms: float | None) -> str:
     return ABSENT if value_ms is None else f"{value_ms:.4g}"
 
 
+def per_second(rate: float | None) -> str:
+    """A rate with four significant digits."""
+    return ABSENT if rate is None else f"{rate:.4g}"
+
+
 def percent(share: float | None) -> str:
     """A share in [0, 1] as a percentage."""
     return ABSENT if share is None else f"{100 * share:.2f} %"
@@ -40,5 +45,12 @@ def instant(value: datetime | None) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
-    {"size": size, "milliseconds": milliseconds, "percent": percent, "times": times, "instant": instant}
+    {
+        "size": size,
+        "milliseconds": milliseconds,
+        "per_second": per_second,
+        "percent": percent,
+        "times": times,
+        "instant": instant,
+    }
 )

@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Artifact, Compression
+from edgefleet_controller.jobs.sweep import settings_of
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.workflows import repository
 from edgefleet_controller.workflows.compiled import COMPILED_FILES, golden_ref, store_compiled
@@ -184,7 +185,7 @@ class HostSteps:
         return self._journal.reuse_artifact(variant, key_sha256, self._blobs.exists)
 
     async def dispatch(self, variant_id: str) -> bool:
-        """Queue one run for each device of the job; a repeat finds them queued. False when the variant failed."""
+        """Queue a run for each device and settings of the job; a repeat finds them. False when the variant failed."""
         try:
             return await asyncio.to_thread(self._dispatch, variant_id)
         except Exception as err:  # noqa: BLE001  # the rim of the step: every end is recorded with the variant
@@ -208,11 +209,18 @@ class HostSteps:
                 "manifest": artifact.manifest,
                 "evaluation": (job.prepared or {}).get("evaluation"),
                 "golden": golden_ref(artifact.manifest),
-                "settings": MeasureSettings.model_validate(job.request.get("settings") or {}).model_dump(mode="json"),
             }
+            swept = [settings.model_dump(mode="json") for settings in settings_of(job.request)]
             queued = [
-                runs.enqueue_run(session, variant.job_id, variant_id, device_id, order)
-                for device_id in job.request["device_ids"]
+                runs.enqueue_run(
+                    session,
+                    variant.job_id,
+                    variant_id,
+                    device_id,
+                    order | {"settings": settings},
+                    settings_ordinal=ordinal,
+                )
+                for device_id, (ordinal, settings) in product(job.request["device_ids"], enumerate(swept))
             ]
             set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
             refuse_unsuitable(session, queued, get_target(variant.target), artifact.manifest)

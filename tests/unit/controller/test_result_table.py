@@ -30,3 +30,11 @@ def test_figures_come_with_their_sample_count_verdict_and_notes(capsys: pytest.C
     assert "1234" in printed
     assert "int8: suspect because of host_busy" in printed
     assert "int8: note calibration_random" in printed
+
+
+def test_the_settings_that_a_sweep_varies_stand_with_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+    latency = ROW["latency_ms"] | {"throughput_per_s": 1234.5}
+    print_results([ROW | {"settings": {"threads": 2, "batch": 8}, "latency_ms": latency}])
+    printed = capsys.readouterr().out
+    assert "int8 (threads 2, batch 8)" in printed
+    assert "1234" in printed
