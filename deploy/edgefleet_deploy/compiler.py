@@ -101,4 +101,8 @@ def compiler_for(target: Target) -> Compiler:
         from edgefleet_deploy.litert import LitertCompiler  # loads torch; the converter only when it compiles
 
         return LitertCompiler(target.runtime)
+    if target.runtime == "tensorrt":
+        from edgefleet_deploy.tensorrt import TensorRtCompiler  # loads torch and onnxruntime
+
+        return TensorRtCompiler()
     raise TargetInvalid(f"no compiler writes files for runtime {target.runtime!r}", code="no_compiler")

@@ -6,7 +6,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from edgefleet_deploy.onnx_graph import Array, GraphView, add_initializer, has_subgraphs, remove_nodes, rename_uses
 from edgefleet_deploy.onnx_session import ORT_ERRORS
 
-_NEVER_FOLDED = frozenset(
+NEVER_FOLDED = frozenset(
     {
         "DequantizeLinear",  # would turn stored integers back into floats four times their size
         "RandomNormal",
@@ -59,11 +59,12 @@ def _constant_tensor(node: NodeProto) -> TensorProto | None:
     return None
 
 
-def fold_constants(model: ModelProto) -> int:
+def fold_constants(model: ModelProto, *, kept: frozenset[str] = NEVER_FOLDED) -> int:
     """Compute every node whose inputs are all constant, as onnxruntime would; return how many went.
 
     A weight behind QuantizeLinear becomes an integer initializer this way; DequantizeLinear stays. A result larger
-    than what it is made of stays a node (ConstantOfShape, Expand, Tile), and so does anything in or around a subgraph.
+    than what it is made of stays a node (ConstantOfShape, Expand, Tile), and so do operators named in ``kept`` and anything
+    in or around a subgraph.
     """
     if has_subgraphs(model):
         return 0
@@ -71,7 +72,7 @@ def fold_constants(model: ModelProto) -> int:
     known = {name: numpy_helper.to_array(tensor) for name, tensor in view.initializers.items()}
     folded: list[NodeProto] = []
     for node in model.graph.node:
-        if not _is_foldable(node, known, view.outputs):
+        if not _is_foldable(node, known, view.outputs, kept):
             continue
         try:
             values = _evaluate(node, known, model)
@@ -88,10 +89,10 @@ def fold_constants(model: ModelProto) -> int:
     return len(folded)
 
 
-def _is_foldable(node: NodeProto, known: dict[str, Array], outputs: set[str]) -> bool:
+def _is_foldable(node: NodeProto, known: dict[str, Array], outputs: set[str], kept: frozenset[str]) -> bool:
     return (
         node.domain in ("", "ai.onnx")
-        and node.op_type not in _NEVER_FOLDED
+        and node.op_type not in kept
         and all(name in known for name in node.input if name)
         and all(name and name not in outputs for name in node.output)
     )

@@ -18,16 +18,30 @@ def make_lean(model: ModelProto) -> None:
 
     Names of graph inputs and outputs stay. The result depends on the graph alone, so equal graphs give equal bytes.
     """
+    _share(model)
+    _drop_default_attributes(model)
+    _strip(model)
+
+
+def make_lean_but_explicit(model: ModelProto) -> None:
+    """Do the same but leave attributes that are their defaults, for parsers that would rather read than infer them."""
+    _share(model)
+    _strip(model)
+
+
+def _share(model: ModelProto) -> None:
     graph = model.graph
     _hide_initializer_inputs(graph)
     if not has_subgraphs(model):
         share_initializers(graph)
         share_quantization_nodes(graph)
     drop_unused(graph)
-    _drop_default_attributes(model)
+
+
+def _strip(model: ModelProto) -> None:
     _strip_descriptions(model)
     if not has_subgraphs(model):
-        _shorten_names(graph)
+        _shorten_names(model.graph)
     drop_unused_opsets(model)
 
 

@@ -2,10 +2,10 @@
 
 from onnx import ModelProto
 
-from edgefleet_deploy.onnx_constants import drop_identities, fold_constants, store_constants
+from edgefleet_deploy.onnx_constants import NEVER_FOLDED, drop_identities, fold_constants, store_constants
 from edgefleet_deploy.onnx_fusion import fold_batch_norm
 from edgefleet_deploy.onnx_graph import drop_unused, has_subgraphs
-from edgefleet_deploy.onnx_lean import make_lean
+from edgefleet_deploy.onnx_lean import make_lean, make_lean_but_explicit
 from edgefleet_deploy.onnx_quantization import fold_biases, fold_transposed_weights
 from edgefleet_deploy.onnx_versions import ir_version_for, opset_of
 
@@ -26,4 +26,21 @@ def optimize_graph(model: ModelProto, *, ir_version: int) -> None:
         fold_batch_norm(graph)
         fold_biases(graph)
     make_lean(model)
+    model.ir_version = ir_version_for(opset_of(model), ir_version)
+
+
+def optimize_explicit_graph(model: ModelProto, *, ir_version: int) -> None:
+    """Do the same for a runtime that quantizes weights itself: they stay float behind their Q/DQ pairs, biases float.
+
+    Attributes that are their defaults stay too. Changes the model given.
+    """
+    graph = model.graph
+    if not has_subgraphs(model):
+        store_constants(graph)
+        drop_identities(graph)
+        drop_unused(graph)
+        fold_constants(model, kept=NEVER_FOLDED | {"QuantizeLinear"})
+        drop_unused(graph)
+        fold_batch_norm(graph)
+    make_lean_but_explicit(model)
     model.ir_version = ir_version_for(opset_of(model), ir_version)

@@ -41,24 +41,33 @@ class Known:
 
 def write_own(candidate: OnnxCandidate, context: CompileContext) -> Written:
     """Return the optimized graph in the candidate's format, with the original graph's outputs to compare with."""
-    source = copy_model(candidate.model)
-    refuse_unsupported(source)
-    original = OnnxSession(source.SerializeToString(), threads=context.threads)
-    samples = parity_samples(context.data, original.inputs, context.seed)
-    before = count_by_type(source)
-    known = Known(samples, original.run(samples.inputs), original.inputs, ())
-    name_batch(source)
-    optimize_graph(source, ir_version=context.target.ir_version)
-    source, known = lower_opset(source, known, context)
-    precision = candidate.traits.precision
-    if candidate.plan is None:
+    return write_own_as(candidate, candidate.traits.precision, context)
+
+
+def write_own_as(candidate: OnnxCandidate, precision: Precision, context: CompileContext) -> Written:
+    """Return the graph stored in this format, whatever the candidate's plan asks for."""
+    source, known = prepared(candidate, context)
+    before = count_by_type(candidate.model)
+    if candidate.plan is None or precision == "fp32":
         source.ir_version = ir_version_for(opset_of(source), context.target.ir_version)
-        written = Written(source, precision, known.outputs, ORIGINAL, samples, notes=known.notes)
+        written = Written(source, precision, known.outputs, ORIGINAL, known.samples, notes=known.notes)
     elif precision == "int8":
         written = _quantize(raise_opset(source, precision, known, context), candidate.plan, context, known)
     else:
         written = _convert(raise_opset(source, precision, known, context), precision, context, known)
     return replace(written, graph=summarize(before, written.model))
+
+
+def prepared(candidate: OnnxCandidate, context: CompileContext) -> tuple[ModelProto, Known]:
+    """Return the float graph, optimized and in the target's opset where it can be, and what the original computes."""
+    source = copy_model(candidate.model)
+    refuse_unsupported(source)
+    original = OnnxSession(source.SerializeToString(), threads=context.threads)
+    samples = parity_samples(context.data, original.inputs, context.seed)
+    known = Known(samples, original.run(samples.inputs), original.inputs, ())
+    name_batch(source)
+    optimize_graph(source, ir_version=context.target.ir_version)
+    return lower_opset(source, known, context)
 
 
 def lower_opset(source: ModelProto, known: Known, context: CompileContext) -> tuple[ModelProto, Known]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgefleet_compression.candidate import TorchCandidate, float_network
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy.compiler import CompileContext
 from edgefleet_deploy.onnx_export import (
     OUTPUT_NAME,
@@ -38,7 +39,11 @@ def export_network(candidate: TorchCandidate, opset: int) -> ModelProto:
 
 def write_torch(candidate: TorchCandidate, context: CompileContext) -> Written:
     """Return the optimized graph in the candidate's format, with the network's own outputs to compare with."""
-    precision = candidate.traits.precision
+    return write_torch_as(candidate, candidate.traits.precision, context)
+
+
+def write_torch_as(candidate: TorchCandidate, precision: Precision, context: CompileContext) -> Written:
+    """Return the graph stored in this format, whatever the candidate asks for."""
     model = export_network(candidate, context.target.opset)
     before = count_by_type(model)
     optimize_graph(model, ir_version=context.target.ir_version)

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from edgefleet_deploy.errors import CandidateRefused
-from edgefleet_deploy.onnx_graph import Array, GraphView, add_initializer, attribute, insert_before
+from edgefleet_deploy.onnx_graph import Array, GraphView, add_initializer, attribute, drop_unused, insert_before
 from edgefleet_deploy.onnx_quantization import quantize_linear
 from edgefleet_deploy.onnx_versions import opset_of
 
@@ -55,6 +55,7 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8]) -> int:
             if bits == 8
             else _store_int4(model.graph, name, weight, layout)
         )
+    drop_unused(model.graph)
     return count
 
 

@@ -115,6 +115,49 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 extension=".tflite",
                 precisions=("fp32", "int8", "int8-weights"),
             ),
+            # Engines are built on the device from this ONNX and its build plan (tensorrt_plans). 8.2 reads opsets up to 13
+            # (onnx-tensorrt, docs/operators.md), and the Jetson Nano's GPU has no int8 arithmetic (github ceccocats/tkDNN
+            # issue 26: its own runtime says "Int8 support: 0"), so int8 would only be slower float there.
+            Target(
+                name="tensorrt-8.2",
+                runtime="tensorrt",
+                file_format="onnx",
+                min_version="8.2",
+                opset=13,
+                ir_version=7,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".onnx",
+                precisions=("fp32", "fp16"),
+                boards=("jetson-nano",),
+            ),
+            Target(
+                name="tensorrt-10.3",
+                runtime="tensorrt",
+                file_format="onnx",
+                min_version="10.3",
+                opset=18,
+                ir_version=8,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".onnx",
+                precisions=("fp32", "fp16", "int8"),
+                boards=("jetson-orin-nano",),
+            ),
+            # strongly typed: the file's own types decide, the only kind since TensorRT 11; JetPack has no 11
+            Target(
+                name="tensorrt",
+                runtime="tensorrt",
+                file_format="onnx",
+                min_version="10.0",
+                opset=18,
+                ir_version=8,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".onnx",
+                precisions=("fp32", "fp16", "int8"),
+                boards=("linux-host",),
+            ),
         )
     }
 )
