@@ -17,6 +17,7 @@ SOURCES = sorted(RUNNER.glob("*.py"))
 VENDORS = {
     "onnxruntime_.py": {"onnxruntime"},
     "litert_.py": {"ai_edge_litert", "tflite_runtime"},
+    "edgetpu_.py": {"ai_edge_litert", "pycoral", "tflite_runtime"},
     "tensorrt_.py": {"tensorrt"},
 }
 ALLOWED = {
