@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from edgefleet_controller.cli.check_table import print_checks
 from edgefleet_controller.cli.output import console, print_table
 from edgefleet_controller.jobs.sweep import settings_label
 
@@ -36,6 +37,7 @@ def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> No
     """
     in_all = set.intersection(*(set(row.get("notes") or ()) for row in rows)) if len(rows) > 1 else set()
     print_table(COLUMNS, [_cells(row) for row in rows], title=title)
+    print_checks(rows, _label)
     for row in rows:
         reasons = ", ".join(row["verdict"]["reasons"])
         if row["verdict"]["status"] != "valid" and reasons:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgefleet_controller.jobs.sweep import differing_fields
+from edgefleet_controller.results.checks import checks_of
 from edgefleet_controller.results.front import Direction, find_front
 from edgefleet_controller.results.repository import VariantRecord
 from edgefleet_controller.results.schemas import EnergyRow, LatencyRow, VariantRow, VerdictRow
@@ -67,6 +68,7 @@ def _plain_row(record: VariantRecord, swept: Sequence[str]) -> VariantRow:
         accuracy_interval=accuracy.get("interval"),
         accuracy_reason=accuracy.get("reason"),
         retention=None,
+        **dict(checks_of(record.result)),
         latency_ms=_latency(record) if report else None,
         speedup_p50=None,
         peak_memory_bytes=None if _is_emulated(record) else (report.get("memory") or {}).get("peak_memory_bytes"),

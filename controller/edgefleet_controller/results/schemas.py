@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from edgefleet_controller.jobs.sweep import settings_label
 from edgefleet_controller.pagination import PageRequest
+from edgefleet_controller.results.checks import Checks
 
 Interval = tuple[float, float]
 ProvenanceName = Literal["measured", "simulated", "replayed", "emulated", "imported"]
@@ -38,7 +39,7 @@ class VerdictRow(BaseModel):
     reasons: list[str] = Field(description="stable codes; of a failed run its error's code")
 
 
-class VariantRow(BaseModel):
+class VariantRow(Checks):
     """One variant on one device with one of the job's settings. A failed one keeps its row, with null figures."""
 
     name: str = Field(description="name of the variant")

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query
 
 from edgefleet_controller.errors import NotFound
 from edgefleet_controller.pagination import Page
+from edgefleet_controller.results.checks import checks_of
 from edgefleet_controller.runs import repository
-from edgefleet_controller.runs.schemas import RunPageRequest, RunView
+from edgefleet_controller.runs.schemas import RunDetail, RunPageRequest, RunView
 from edgefleet_controller.services import ReadSession
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -21,9 +22,10 @@ def list_runs(page: Annotated[RunPageRequest, Query()], session: ReadSession) ->
 
 
 @router.get("/runs/{run_id}")
-def show_run(run_id: str, session: ReadSession) -> RunView:
-    """One run."""
+def show_run(run_id: str, session: ReadSession) -> RunDetail:
+    """One run with its checks."""
     run = repository.find(session, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id!r}.")
-    return RunView.model_validate(run)
+    checks = checks_of(repository.find_result(session, run_id))
+    return RunDetail(**RunView.model_validate(run).model_dump(), **dict(checks))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgefleet_controller.pagination import PageRequest
+from edgefleet_controller.results.checks import Checks
 
 RunState = Literal["queued", "leased", "completed", "failed", "cancelled"]
 
@@ -31,6 +32,10 @@ class RunView(BaseModel):
     created_at: datetime = Field(description="when it was queued, UTC")
     started_at: datetime | None = Field(description="first lease, UTC")
     finished_at: datetime | None = Field(description="end, UTC")
+
+
+class RunDetail(RunView, Checks):
+    """A run with what shows whether it computed the right thing."""
 
 
 class RunPageRequest(PageRequest):
