@@ -32,6 +32,13 @@ def resize_(model: nn.Module, layers: Mapping[str, LayerShape]) -> None:
             replace_module_(model, name, _resized(model.get_submodule(name), shape))
 
 
+def output_layers(layers: Mapping[str, LayerShape], n_classes: int) -> list[str]:
+    """Return the layer that gives the logits: the last one with one output per class."""
+    names = [name for name, shape in layers.items() if shape.kind != "batchnorm2d" and shape.n_out == n_classes]
+    last = [name for name in layers if layers[name].kind != "batchnorm2d"][-1:]
+    return last if last and last[0] in names else names[-1:]
+
+
 def replace_module_(model: nn.Module, name: str, module: nn.Module) -> None:
     """Put a module in place of the one with this dotted name."""
     parent, _, attribute = name.rpartition(".")

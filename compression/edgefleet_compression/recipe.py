@@ -195,12 +195,12 @@ def recipe_error(error: ValidationError) -> RecipeInvalid:
 
 RULE_CODES = frozenset(
     {
+        "amount_not_n_of_m",
         "budget_ambiguous",
         "cast_after_quantize",
         "cast_twice",
         "distill_without_teacher",
         "duplicate_ingredient",
-        "ensemble_has_no_features",
         "fake_quant_not_static",
         "fake_quant_start_not_zero",
         "format_unsupported",
@@ -217,6 +217,7 @@ RULE_CODES = frozenset(
         "student_discards_edits",
         "student_incomplete",
         "student_not_smaller",
+        "teacher_has_no_features",
         "train_after_quantize",
     }
 )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from edgefleet_compression.criteria import activations, flow, magnitude, random, sensitivity
-from edgefleet_compression.criteria.scene import Scene
+from edgefleet_compression.criteria.scene import LossOf, Scene, labels_loss
 from edgefleet_compression.passes.specs import CriterionChoice, CriterionName
 
-__all__ = ["CRITERIA", "Criterion", "Scene", "score_weights"]
+__all__ = ["CRITERIA", "Criterion", "LossOf", "Scene", "labels_loss", "score_weights"]
 
 
 class Criterion(Protocol):

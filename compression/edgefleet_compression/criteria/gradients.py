@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgefleet_compression.criteria.scene import Scene
@@ -18,8 +18,21 @@ GRADIENT_SAMPLES: Final = 512
 GRADIENT_BATCH: Final = 64
 
 
-def labelled_samples(scene: Scene, *, criterion: str) -> tuple[Tensor, Tensor]:
-    """Return up to GRADIENT_SAMPLES samples (n, ...) and labels (n,) of the training split, drawn by the seed.
+@dataclass(frozen=True)
+class Samples:
+    """Some of the training split: samples (n, ...), labels (n,) and their positions (n,)."""
+
+    x: Tensor
+    y: Tensor
+    indices: Tensor
+
+    def first(self, n: int) -> "Samples":
+        """Return the first n."""
+        return Samples(self.x[:n], self.y[:n], self.indices[:n])
+
+
+def labelled_samples(scene: Scene, *, criterion: str) -> Samples:
+    """Return up to GRADIENT_SAMPLES of the training split, drawn by the seed.
 
     Raises PassRefused ``criterion_needs_data`` where there are none.
     """
@@ -32,7 +45,7 @@ def labelled_samples(scene: Scene, *, criterion: str) -> tuple[Tensor, Tensor]:
             detail={"criterion": criterion},
         )
     chosen = torch.randperm(len(data.train), generator=scene.generator)[:GRADIENT_SAMPLES]
-    return as_tensor(data.train.x[chosen.numpy()]), torch.from_numpy(data.train.y[chosen.numpy()])
+    return Samples(as_tensor(data.train.x[chosen.numpy()]), torch.from_numpy(data.train.y[chosen.numpy()]), chosen)
 
 
 def unlabelled_samples(scene: Scene, *, criterion: str) -> Tensor:
@@ -52,12 +65,13 @@ def unlabelled_samples(scene: Scene, *, criterion: str) -> Tensor:
 
 
 def batch_gradients(
-    weights: Mapping[str, Tensor], model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = GRADIENT_BATCH
+    weights: Mapping[str, Tensor], scene: Scene, samples: Samples, *, batch_size: int = GRADIENT_BATCH
 ) -> Iterator[dict[str, Tensor]]:
     """Yield name -> gradient of the mean loss of each batch; the network is in eval mode meanwhile."""
-    with at_rest(model):
-        for samples, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-            yield gradients_of(F.cross_entropy(model(samples), labels), weights)
+    parts = (torch.split(tensor, batch_size) for tensor in (samples.x, samples.y, samples.indices))
+    with at_rest(scene.model):
+        for x, y, indices in zip(*parts, strict=True):
+            yield gradients_of(scene.loss(scene.model, x, y, indices), weights)
 
 
 def gradients_of(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:

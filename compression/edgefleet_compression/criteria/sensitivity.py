@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgefleet_compression.criteria.gradients import (
@@ -22,8 +21,7 @@ FISHER_SAMPLES: Final = 128
 
 def taylor(weights: Mapping[str, Tensor], scene: Scene) -> dict[str, Tensor]:
     """Return the mean over batches of |w g| (Molchanov et al. 2019, arXiv:1906.10771, equation 8, per weight)."""
-    x, y = labelled_samples(scene, criterion="taylor")
-    batches = batch_gradients(weights, scene.model, x, y)
+    batches = batch_gradients(weights, scene, labelled_samples(scene, criterion="taylor"))
     return mean_over_batches(batches, lambda name, gradient: (weights[name].detach() * gradient).abs())
 
 
@@ -32,8 +30,8 @@ def snip(weights: Mapping[str, Tensor], scene: Scene) -> dict[str, Tensor]:
 
     Taylor averages magnitudes over batches, SNIP takes the magnitude of the average.
     """
-    x, y = labelled_samples(scene, criterion="snip")
-    mean = mean_over_batches(batch_gradients(weights, scene.model, x, y), lambda _, gradient: gradient)
+    batches = batch_gradients(weights, scene, labelled_samples(scene, criterion="snip"))
+    mean = mean_over_batches(batches, lambda _, gradient: gradient)
     return {name: (weight.detach() * mean[name]).abs() for name, weight in weights.items()}
 
 
@@ -42,9 +40,11 @@ def grasp(weights: Mapping[str, Tensor], scene: Scene) -> dict[str, Tensor]:
 
     The paper removes the weights with the largest -w (H g); here low scores go first. Scores may be negative.
     """
-    x, y = labelled_samples(scene, criterion="grasp")
+    samples = labelled_samples(scene, criterion="grasp")
     with at_rest(scene.model):
-        gradients = gradients_of(F.cross_entropy(scene.model(x), y), weights, create_graph=True)
+        gradients = gradients_of(
+            scene.loss(scene.model, samples.x, samples.y, samples.indices), weights, create_graph=True
+        )
         flow = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum() / 2
         products = gradients_of(flow, weights)  # d/dw |g|^2 / 2 = H g
     return {name: weight.detach() * products[name].detach() for name, weight in weights.items()}
@@ -55,7 +55,7 @@ def obd(weights: Mapping[str, Tensor], scene: Scene) -> dict[str, Tensor]:
 
     LeCun et al. 1990, "Optimal Brain Damage", equation 5; F is the mean squared gradient of single samples.
     """
-    x, y = labelled_samples(scene, criterion="obd")
-    batches = batch_gradients(weights, scene.model, x[:FISHER_SAMPLES], y[:FISHER_SAMPLES], batch_size=1)
+    samples = labelled_samples(scene, criterion="obd").first(FISHER_SAMPLES)
+    batches = batch_gradients(weights, scene, samples, batch_size=1)
     fisher = mean_over_batches(batches, lambda _, gradient: gradient.square())
     return {name: weight.detach().square() * fisher[name] / 2 for name, weight in weights.items()}

@@ -4,19 +4,17 @@ last. Other formats: the candidate stays float and says which one the compiler i
 
 from typing import Final, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgefleet_compression.candidate import Candidate, OnnxCandidate
 from edgefleet_compression.context import Context
-from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.specs import ActivationFormat, Quantize
-from edgefleet_compression.quantization.calibration import calibrate_, reestimate_batchnorm_
+from edgefleet_compression.quantization.calibration import calibrate_, calibration_samples, reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
 from edgefleet_compression.records import Cost, StepRecord
 from edgefleet_compression.structure import QuantizationPlan, Structure
@@ -34,15 +32,6 @@ def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
     if isinstance(candidate, OnnxCandidate):
         return _attach_plan(spec, candidate, context)
     return apply_to_torch(spec, candidate, context, lambda model, structure: _quantize(spec, model, structure, context))
-
-
-def calibration_samples(data: DataSet | None, shape: tuple[int, ...], *, n_samples: int, seed: int) -> Tensor:
-    """Return samples of the training split, chosen by seed; standard-normal ones where there is no data."""
-    generator = torch.Generator().manual_seed(seed)
-    if data is None:
-        return torch.randn(n_samples, *shape, generator=generator)
-    order = torch.randperm(len(data.train), generator=generator)[:n_samples]
-    return as_tensor(data.train.x)[order]
 
 
 def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: Context) -> Outcome:

@@ -15,7 +15,7 @@ from edgefleet_compression.candidate import Candidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.errors import PassRefused
-from edgefleet_compression.layers import read_layers
+from edgefleet_compression.layers import output_layers, read_layers
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.specs import StructuredPrune
 from edgefleet_compression.records import LayerChange, Skip
@@ -55,7 +55,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     before = read_layers(model)
     example = torch.zeros(2, *structure.input.shape)
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
-    outputs = _output_layers(before, structure.task.n_classes)
+    outputs = output_layers(before, structure.task.n_classes)
     groups, skipped = _scored_groups(spec, graph, outputs, Scene(model, example[:1], context.data, _generator(context)))
     kept = _kept_per_group(spec, groups)
     for group in groups:
@@ -81,13 +81,6 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
 
 def _generator(context: Context) -> torch.Generator:
     return torch.Generator().manual_seed(context.seed)
-
-
-def _output_layers(layers: Mapping[str, LayerShape], n_classes: int) -> list[str]:
-    """Return the layer that gives the logits: the last one with one output per class."""
-    names = [name for name, shape in layers.items() if shape.kind != "batchnorm2d" and shape.n_out == n_classes]
-    last = [name for name in layers if layers[name].kind != "batchnorm2d"][-1:]
-    return last if last and last[0] in names else names[-1:]
 
 
 def _scored_groups(

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.quantization.graph import list_points
 
 CALIBRATION_BATCH = 128
@@ -57,3 +59,12 @@ def reestimate_batchnorm_(model: nn.Module, samples: Tensor) -> bool:
         norm.momentum = momentum
     model.eval()
     return True
+
+
+def calibration_samples(data: DataSet | None, shape: tuple[int, ...], *, n_samples: int, seed: int) -> Tensor:
+    """Return samples of the training split, chosen by seed; standard-normal ones where there is no data."""
+    generator = torch.Generator().manual_seed(seed)
+    if data is None:
+        return torch.randn(n_samples, *shape, generator=generator)
+    order = torch.randperm(len(data.train), generator=generator)[:n_samples]
+    return as_tensor(data.train.x)[order]

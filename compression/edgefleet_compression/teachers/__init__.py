@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgefleet_compression.passes.specs import Distill, TeacherName
 from edgefleet_compression.teachers.fixed import FixedTeacher
+from edgefleet_compression.teachers.same_class import SameClassTeacher
 from edgefleet_compression.teachers.self_teachers import BestCheckpointTeacher, EnsembleTeacher, MovingAverageTeacher
 from edgefleet_compression.teachers.teacher import Teacher
 
@@ -19,19 +20,27 @@ __all__ = ["TEACHERS", "Classroom", "Teacher", "make_teacher"]
 class Classroom:
     """What teachers are made of.
 
-    reference: the network the recipe was given. samples: all training samples if batches are taken from them unchanged,
-    else None. train_larger: trains a wider network of the candidate's family.
+    reference: the network the recipe was given. samples, labels: the training split. is_augmented: True if batches are
+    changed copies of the samples. seed: of a teacher's own choices. train_larger: trains a wider network of the family.
     """
 
     reference: nn.Module
-    samples: Tensor | None
+    samples: Tensor
+    labels: Tensor
+    is_augmented: bool
+    seed: int
     train_larger: Callable[[], nn.Module]
+
+
+def _unchanging(model: nn.Module, room: Classroom) -> Teacher:
+    return FixedTeacher(model, samples=None if room.is_augmented else room.samples)
 
 
 TEACHERS: Final[Mapping[TeacherName, Callable[[Distill, Classroom], Teacher]]] = MappingProxyType(
     {
-        "fixed": lambda _, room: FixedTeacher(room.reference, samples=room.samples),
-        "larger": lambda _, room: FixedTeacher(room.train_larger(), samples=room.samples),
+        "fixed": lambda _, room: _unchanging(room.reference, room),
+        "larger": lambda _, room: _unchanging(room.train_larger(), room),
+        "same_class": lambda _, room: SameClassTeacher(room.samples, room.labels, seed=room.seed),
         "ema": lambda spec, _: MovingAverageTeacher(spec.ema_decay),
         "best_validation": lambda spec, _: BestCheckpointTeacher(spec.refresh_epochs),
         "ensemble": lambda spec, _: EnsembleTeacher(spec.refresh_epochs, spec.n_checkpoints),

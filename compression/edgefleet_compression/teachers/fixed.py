@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from edgefleet_compression.evaluate import predict_logits
 from edgefleet_compression.teachers.teacher import Teacher
+from edgefleet_compression.training.ingredient import Batch
 
 
 class FixedTeacher(Teacher):
@@ -19,6 +20,6 @@ class FixedTeacher(Teacher):
         """The network."""
         return self._networks
 
-    def logits(self, x: Tensor, indices: Tensor) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         """Return logits (n, n_classes) of the batch."""
-        return super().logits(x, indices) if self._logits is None else self._logits[indices]
+        return super().logits(batch) if self._logits is None else self._logits[batch.indices]

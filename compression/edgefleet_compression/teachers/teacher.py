@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from edgefleet_compression.training.ingredient import Run
+from edgefleet_compression.training.ingredient import Batch, Run
 
 
 class Teacher:
@@ -14,10 +14,15 @@ class Teacher:
         """The networks that answer, in eval mode; empty as long as there are none."""
         return ()
 
-    def logits(self, x: Tensor, indices: Tensor) -> Tensor:  # noqa: ARG002 - the signature of all teachers
+    @property
+    def is_ready(self) -> bool:
+        """True once there is an answer; until then the labels teach alone."""
+        return bool(self.networks)
+
+    def logits(self, batch: Batch) -> Tensor:
         """Return logits (n, n_classes) of a batch: of the mean probabilities where several networks answer."""
         with torch.no_grad():
-            answers: list[Tensor] = [network(x) for network in self.networks]
+            answers: list[Tensor] = [network(batch.x) for network in self.networks]
         if len(answers) == 1:
             return answers[0]
         return torch.stack([answer.softmax(dim=1) for answer in answers]).mean(dim=0).clamp(min=1e-12).log()

@@ -36,13 +36,13 @@ class DistillIngredient(TrainingIngredient):
 
     def mix_loss(self, loss: Tensor, batch: Batch) -> Tensor:
         """Return alpha * distillation + (1 - alpha) * labels, or labels + weight * features."""
-        if not self._teacher.networks:
+        if not self._teacher.is_ready:
             return loss
         if self._features is not None:
             self._teacher.networks[0](batch.x)
             return loss + self._features.loss()
         temperature = self.temperature(batch.fraction)
-        teacher = self._teacher.logits(batch.x, batch.indices)
+        teacher = self._teacher.logits(batch)
         if self.spec.method == "dkd":
             distillation = decoupled_loss(
                 batch.logits, teacher, batch.y, temperature, non_target_weight=self.spec.non_target_weight

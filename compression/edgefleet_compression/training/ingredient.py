@@ -24,6 +24,8 @@ class Batch:
     """(n, n_classes) with their graph."""
     fraction: float
     """Share of the budget that is over."""
+    model: nn.Module
+    """The network that gave the logits."""
 
 
 @dataclass

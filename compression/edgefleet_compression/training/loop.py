@@ -156,7 +156,7 @@ def _backward(
     """Add this part's gradient, weighted by its share of the batch; return its mean loss."""
     logits = run.model(samples)
     loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
-    batch = Batch(samples, labels, indices, logits, run.state.fraction)
+    batch = Batch(samples, labels, indices, logits, run.state.fraction, run.model)
     for ingredient in ingredients:
         loss = ingredient.mix_loss(loss, batch)
     value = float(loss.detach())

@@ -1,28 +1,23 @@
 """Ingredient: set weights to zero along a schedule and keep them zero."""
 
+from collections.abc import Collection
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from edgefleet_compression.criteria import Scene, score_weights
+from edgefleet_compression.criteria import LossOf, Scene, labels_loss, score_weights
 from edgefleet_compression.data.dataset import DataSet
-from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes.specs import Sparsify
 from edgefleet_compression.schedules import make_schedule
+from edgefleet_compression.training.dynamics import LayerDynamics
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+from edgefleet_compression.training.masks import Masks, allocate, make_masks
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Return layer name -> weight of every convolution and linear layer."""
     return {name: module.weight for name, module in model.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
-
-
-def smallest_mask(scores: dict[str, Tensor], amount: float) -> dict[str, Tensor]:
-    """Return masks (True = keep) that drop exactly round(amount * n) of all scores together; ties go by position."""
-    flat = torch.cat([score.flatten() for score in scores.values()])
-    keep = torch.ones(flat.numel(), dtype=torch.bool)
-    keep[torch.argsort(flat, stable=True)[: round(amount * flat.numel())]] = False
-    pieces = torch.split(keep, [score.numel() for score in scores.values()])
-    return {name: piece.view_as(scores[name]) for (name, piece) in zip(scores, pieces, strict=True)}
 
 
 class KeepZeros(TrainingIngredient):
@@ -42,11 +37,16 @@ class KeepZeros(TrainingIngredient):
 class SparsifyIngredient(KeepZeros):
     """Follows a schedule from the candidate's sparsity to the asked one; zeros once made stay."""
 
-    def __init__(self, spec: Sparsify, *, data: DataSet, generator: torch.Generator) -> None:
+    def __init__(
+        self, spec: Sparsify, *, data: DataSet, generator: torch.Generator, spared: Collection[str], loss: LossOf | None
+    ) -> None:
+        """spared: layers that keep their filters. loss: what a sensitivity is measured on; None: the labels' loss."""
         super().__init__({})
         self.spec = spec
         self._data = data
         self._generator = generator
+        self._spared = spared
+        self._loss = loss
         self._schedule = make_schedule(
             spec.schedule,
             spec.pace,
@@ -55,6 +55,7 @@ class SparsifyIngredient(KeepZeros):
             start=spec.start_fraction,
             end=spec.end_fraction,
         )
+        self._dynamics = LayerDynamics() if spec.scope == "dynamic" else None
         self._reached = 0.0
 
     def before_step(self, run: Run) -> None:
@@ -62,6 +63,14 @@ class SparsifyIngredient(KeepZeros):
         target = self._schedule.target(run.state)
         if target > self._reached and (run.step % self.spec.every_steps == 0 or target >= self.spec.amount):
             self._prune_(run, target)
+        if self._dynamics is not None:
+            self._dynamics.watch({name: run.model.get_submodule(name) for name in weights_of(run.model)})
+
+    def after_step(self, run: Run) -> None:
+        """Zero again what the optimizer moved."""
+        if self._dynamics is not None:
+            self._dynamics.release(weights_of(run.model))
+        super().after_step(run)
 
     def before_evaluation(self, run: Run) -> None:
         """At the end of the budget, make sure that the asked sparsity is there."""
@@ -75,13 +84,29 @@ class SparsifyIngredient(KeepZeros):
 
     def _prune_(self, run: Run, amount: float) -> None:
         weights = weights_of(run.model)
-        example = as_tensor(self._data.train.x[:1])
-        scores = score_weights(weights, self.spec.criterion, Scene(run.model, example, self._data, self._generator))
+        if self.spec.structure == "filters":
+            weights = {name: weight for name, weight in weights.items() if name not in self._spared}
+        scene = Scene(run.model, run.example, self._data, self._generator, self._loss or labels_loss)
+        scores = score_weights(weights, self.spec.criterion, scene)
         for name, mask in self.masks.items():
             scores[name] = scores[name].masked_fill(~mask, -torch.inf)  # below every score: zeros stay zeros
-        if self.spec.scope == "global":
-            self.masks = smallest_mask(scores, amount)
-        else:
-            self.masks = {name: smallest_mask({name: score}, amount)[name] for name, score in scores.items()}
+        self.masks = self._masks(scores, amount)
         self._reached = amount
-        self.after_step(run)
+        with torch.no_grad():
+            for name, mask in self.masks.items():
+                weights[name].mul_(mask)
+
+    def _masks(self, scores: dict[str, Tensor], amount: float) -> Masks:
+        structure = self.spec.structure
+        if self.spec.scope != "dynamic" or self._dynamics is None:
+            scope: Literal["layer", "global"] = "global" if self.spec.scope == "global" else "layer"
+            return make_masks(scores, amount, scope=scope, structure=structure)
+        sizes = {name: score.numel() for name, score in scores.items()}
+        shares = allocate(amount, self._dynamics.activity(scores), sizes)
+        already = {name: 1.0 - float(mask.double().mean()) for name, mask in self.masks.items()}
+        return {
+            name: make_masks(
+                {name: score}, max(shares[name], already.get(name, 0.0)), scope="layer", structure=structure
+            )[name]
+            for name, score in scores.items()
+        }

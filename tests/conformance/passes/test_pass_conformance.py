@@ -163,6 +163,20 @@ class TestTrain(PassConformance):
         "sparsify": Train(budget=Budget(steps=4), ingredients=(Sparsify(amount=0.5, every_steps=1),)),
         "fake-quant": Train(budget=Budget(steps=4), ingredients=(FakeQuant(),)),
         "augmented-parts": Train(budget=Budget(steps=3), augmentation="crop_flip", accumulate=4),
+        "early": Train(
+            budget=Budget(steps=5),
+            ingredients=(
+                Sparsify(
+                    amount=0.75,
+                    criterion="snip",
+                    structure="1:4",
+                    schedule="one_shot",
+                    sensitivity="training",
+                    end_fraction=0.5,
+                ),
+                Distill(teacher="same_class"),
+            ),
+        ),
         "adaptive": Train(
             budget=Budget(steps=6),
             ingredients=(

@@ -25,7 +25,7 @@ from edgefleet_compression.stats import weight_sparsity
 from edgefleet_compression.testing import tiny_data
 from edgefleet_compression.training.distillation_losses import softened_loss
 from edgefleet_compression.training.loop import count_steps
-from edgefleet_compression.training.sparsify import smallest_mask, weights_of
+from edgefleet_compression.training.sparsify import weights_of
 
 QUICK = Optimizer(lr=0.02)
 
@@ -72,12 +72,6 @@ def test_sparsity_survives_folding_and_quantization(candidate: TorchCandidate, d
 def test_sparsity_is_reached_even_at_the_very_end_of_the_budget(candidate: TorchCandidate, data: DataSet) -> None:
     spec = Train(budget=Budget(steps=5), ingredients=(Sparsify(amount=0.6, end_fraction=1.0, every_steps=100),))
     assert weight_sparsity(run(spec, candidate, data).model) == pytest.approx(0.6, abs=1e-4)
-
-
-def test_mask_drops_exactly_the_smallest_scores() -> None:
-    masks = smallest_mask({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([[0.5], [9.0]])}, 0.5)
-    assert masks["a"].tolist() == [True, False]
-    assert masks["b"].tolist() == [[False], [True]]
 
 
 def test_quantization_aware_training_leaves_a_quantized_candidate(candidate: TorchCandidate, data: DataSet) -> None:

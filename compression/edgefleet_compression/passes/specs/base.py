@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 CriterionName = Literal[
     "magnitude_l1",
@@ -17,7 +18,7 @@ CriterionName = Literal[
     "random",
 ]
 ScheduleName = Literal["one_shot", "linear", "cubic", "exponential", "sigmoid", "step"]
-TeacherName = Literal["fixed", "larger", "ema", "best_validation", "ensemble"]
+TeacherName = Literal["fixed", "larger", "same_class", "ema", "best_validation", "ensemble"]
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
@@ -37,5 +38,19 @@ class WeightedCriterion(Spec):
     weight: float = Field(gt=0.0, le=1000.0, description="Its share in the sum.")
 
 
+SparsityStructure = Literal["weights", "kernels", "filters", "1:4", "2:4", "4:8"]
+"""What becomes zero together; ``N:M``: of every M weights along the inputs N stay."""
+
 CriterionChoice = CriterionName | Annotated[tuple[WeightedCriterion, ...], Field(min_length=2, max_length=8)]
 """One criterion by name, or a weighted sum of several."""
+
+
+def require_n_of_m(structure: SparsityStructure, amount: float) -> None:
+    """Raise PydanticCustomError ``amount_not_n_of_m`` unless the amount is the one that an N:M structure has."""
+    n, _, m = structure.partition(":")
+    if m and abs(amount - (1.0 - int(n) / int(m))) > 1e-9:
+        raise PydanticCustomError(
+            "amount_not_n_of_m",
+            "Structure {structure} has amount {wanted}: set it, or choose another structure.",
+            {"structure": structure, "wanted": 1.0 - int(n) / int(m)},
+        )

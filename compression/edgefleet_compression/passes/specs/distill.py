@@ -13,8 +13,9 @@ class Distill(Spec):
     kind: Literal["distill"] = "distill"
     teacher: TeacherName | None = Field(
         None,
-        description="fixed: the model the recipe was given. larger: a wider network of the same family, trained first. ema, "
-        "best_validation, ensemble: made of this training's own past (self-distillation). Required.",
+        description="fixed: the model the recipe was given. larger: a wider network of the same family, trained first. "
+        "Self-distillation: same_class asks the network about another sample of the class; ema, best_validation, ensemble are "
+        "made of this training's own past. Required.",
     )
     method: Literal["logits", "dkd", "attention", "features"] = Field(
         "logits",
@@ -58,9 +59,9 @@ class Distill(Spec):
             raise PydanticCustomError(
                 "distill_without_teacher", 'distill needs a teacher: set "teacher": "fixed" (the model given).'
             )
-        if self.teacher == "ensemble" and self.method in ("attention", "features"):
+        if self.teacher in ("ensemble", "same_class") and self.method in ("attention", "features"):
             raise PydanticCustomError(
-                "ensemble_has_no_features",
-                "An ensemble answers with outputs only: use method logits or dkd, or another teacher.",
+                "teacher_has_no_features",
+                "This teacher answers with outputs only: use method logits or dkd, or another teacher.",
             )
         return self

@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, ScheduleName, Spec
+from edgefleet_compression.passes.specs.base import (
+    CriterionChoice,
+    Fraction,
+    ScheduleName,
+    SparsityStructure,
+    Spec,
+    require_n_of_m,
+)
 from edgefleet_compression.passes.specs.distill import Distill
 from edgefleet_compression.passes.specs.paces import ClockPace, Pace
 from edgefleet_compression.passes.specs.quantize import ActivationFormat, QuantizationFormat, format_precision
@@ -17,10 +24,18 @@ class Sparsify(Spec):
     kind: Literal["sparsify"] = "sparsify"
     amount: Fraction = Field(description="Share of the weights that is zero at the end.")
     criterion: CriterionChoice = Field("magnitude_l1", description="How a weight is scored; low scores go first.")
-    scope: Literal["layer", "global"] = Field(
-        "global", description="One ranking per layer, or one over the whole network."
+    scope: Literal["layer", "global", "dynamic"] = Field(
+        "global",
+        description="layer: the same share of every layer; global: one ranking over the network; dynamic: less of the "
+        "layers whose gradients and activations still move.",
     )
-    structure: Literal["weights"] = Field("weights", description="What becomes zero: single weights.")
+    structure: SparsityStructure = Field(
+        "weights", description="What becomes zero together: weights, kernels, filters, or N of every M weights stay."
+    )
+    sensitivity: Literal["labels", "training"] = Field(
+        "labels",
+        description="Loss that a gradient criterion looks at: the labels', or the one trained with (self-distillation).",
+    )
     schedule: ScheduleName = Field("cubic", description="Course of the sparsity from start to end.")
     pace: Pace = Field(default_factory=ClockPace, description="When the sparsity moves on: by clock, plateaus or loss.")
     start_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="Share of the budget before the first zeros.")
@@ -31,6 +46,7 @@ class Sparsify(Spec):
     def _start_before_end(self) -> "Sparsify":
         if self.start_fraction >= self.end_fraction:
             raise PydanticCustomError("schedule_empty", "start_fraction must be below end_fraction.")
+        require_n_of_m(self.structure, self.amount)
         return self
 
 
