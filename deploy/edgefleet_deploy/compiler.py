@@ -101,6 +101,10 @@ def compiler_for(target: Target) -> Compiler:
         from edgefleet_deploy.litert import LitertCompiler  # loads torch; the converter only when it compiles
 
         return LitertCompiler(target.runtime)
+    if target.runtime == "edgetpu":
+        from edgefleet_deploy.edgetpu import EdgeTpuCompiler  # imports this module
+
+        return EdgeTpuCompiler()
     if target.runtime == "tensorrt":
         from edgefleet_deploy.tensorrt import TensorRtCompiler  # loads torch and onnxruntime
 

@@ -94,7 +94,7 @@ class EdgeTpuCompiler:
             min_runtime_version=context.target.min_version,
             tool_versions={**plain.tool_versions, "edgetpu_compiler": compiled.log.version or "unknown"},
             edgetpu=_placement(compiled.log, report),
-            notes=(*plain.notes, "parity_before_edgetpu_compiler", *_notes(compiled.log)),
+            notes=(*plain.notes, "parity_before_edgetpu_compiler", *_notes(compiled.log, report)),
         )
 
     def open(self, payload: bytes, *, threads: int) -> LoadedFile:
@@ -118,6 +118,11 @@ def refuse_unmappable(report: EdgeTpuReport) -> None:
         )
 
 
+def agrees(log: CompilerLog, report: EdgeTpuReport) -> bool:
+    """Whether the compiler mapped as many operators as the checker expected; so, too, where it does not say."""
+    return log.n_mapped in (None, report.n_mapped)
+
+
 def _placement(log: CompilerLog, report: EdgeTpuReport) -> EdgeTpuPlacement:
     return EdgeTpuPlacement(
         compiler_version=log.version,
@@ -128,13 +133,18 @@ def _placement(log: CompilerLog, report: EdgeTpuReport) -> EdgeTpuPlacement:
         on_chip_remaining_bytes=log.on_chip_remaining_bytes,
         off_chip_bytes=log.off_chip_bytes,
         operators=log.operators,
-        macs_share=report.macs_share,
+        macs_share=report.macs_share if agrees(log, report) else None,
         expected_mapped=report.mapped,
     )
 
 
-def _notes(log: CompilerLog) -> tuple[str, ...]:
-    """``edgetpu_partly_mapped`` where operators stay on the CPU, ``edgetpu_streams_parameters`` beyond the chip's memory."""
-    partly = ("edgetpu_partly_mapped",) if log.n_cpu else ()
-    streams = ("edgetpu_streams_parameters",) if log.off_chip_bytes else ()
-    return (*partly, *streams)
+def _notes(log: CompilerLog, report: EdgeTpuReport) -> tuple[str, ...]:
+    """Return ``edgetpu_partly_mapped``, ``edgetpu_streams_parameters`` (beyond the chip's memory) and
+    ``edgetpu_mapped_otherwise`` (than the checker expected), each where it holds.
+    """
+    found = {
+        "edgetpu_partly_mapped": bool(log.n_cpu),
+        "edgetpu_streams_parameters": bool(log.off_chip_bytes),
+        "edgetpu_mapped_otherwise": not agrees(log, report),
+    }
+    return tuple(note for note, holds in found.items() if holds)

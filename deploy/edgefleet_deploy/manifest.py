@@ -186,7 +186,10 @@ class EdgeTpuPlacement(BaseModel):
     off_chip_bytes: int | None = Field(ge=0, description="Parameters streamed at every inference, bytes.")
     operators: tuple[EdgeTpuOperatorStatus, ...] = Field(description="The compiler's table.")
     macs_share: float | None = Field(
-        ge=0, le=1, description="Share of the multiply-accumulates on the Edge TPU as the checker expects it."
+        ge=0,
+        le=1,
+        description="Share of the multiply-accumulates on the Edge TPU, by the checker; null where the compiler mapped "
+        "another number of operators.",
     )
     expected_mapped: bool = Field(description="Whether the checker expected every operator to be mapped.")
 

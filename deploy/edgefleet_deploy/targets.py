@@ -115,6 +115,34 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 extension=".tflite",
                 precisions=("fp32", "int8", "int8-weights"),
             ),
+            # The litert file of static int8, compiled further by edgetpu_compiler for Edge TPU runtimes from this version on:
+            # 14 is what compiler 16 wants and libedgetpu 16 brings (both of 2021, the newest there are). One file runs on
+            # both boards; any host with the accelerator plugged in is a coral-usb.
+            Target(
+                name="coral-usb",
+                runtime="edgetpu",
+                file_format="edgetpu",
+                min_version="14",
+                opset=0,
+                ir_version=0,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".edgetpu.tflite",
+                precisions=("int8",),
+            ),
+            Target(
+                name="coral-dev-board",
+                runtime="edgetpu",
+                file_format="edgetpu",
+                min_version="14",
+                opset=0,
+                ir_version=0,
+                activation_type="int8",
+                weight_type="int8",
+                extension=".edgetpu.tflite",
+                precisions=("int8",),
+                boards=("coral-dev-board",),
+            ),
             # Engines are built on the device from this ONNX and its build plan (tensorrt_plans). 8.2 reads opsets up to 13
             # (onnx-tensorrt, docs/operators.md), and the Jetson Nano's GPU has no int8 arithmetic (github ceccocats/tkDNN
             # issue 26: its own runtime says "Int8 support: 0"), so int8 would only be slower float there.
