@@ -44,6 +44,11 @@ class Deadline:
             )
 
 
+def input_layouts(manifest: JsonObject) -> "dict[str, str]":
+    """Input name -> layout, for the artifact's inputs that take images in another order than the evaluation set's NCHW."""
+    return {item["name"]: item["layout"] for item in manifest.get("inputs") or [] if item.get("layout")}
+
+
 class Conversation:
     """A runner child and what is said with it. A context manager: leaving it ends the child."""
 
@@ -81,7 +86,11 @@ class Conversation:
                 "golden": None if subject.golden_path is None else str(subject.golden_path.resolve()),
                 "output_dir": str(self._folder),
                 "settings": subject.settings.model_dump(),
-                "options": {**engine_options(subject, self._bench), **subject.options},
+                "options": {
+                    "layouts": input_layouts(subject.manifest),
+                    **engine_options(subject, self._bench),
+                    **subject.options,
+                },
                 **changes,
             }
         )

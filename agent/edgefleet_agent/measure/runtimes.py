@@ -11,7 +11,7 @@ RUNNER = "edgefleet_agent.runner."
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime the runner has a backend for. ``suffixes`` are the files it loads.
+    """A runtime the runner has a backend for. ``suffixes``: how the names of the files end that it loads.
 
     ``build_s``: a runtime that builds an engine of its own on the device may say nothing for this long while it does; 0:
     it builds none.
@@ -27,7 +27,10 @@ RUNTIMES: Mapping[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
         Runtime("onnxruntime", RUNNER + "onnxruntime_", (".onnx", ".ort")),
+        # before litert: the longer ending decides
+        Runtime("edgetpu", RUNNER + "edgetpu_", (".edgetpu.tflite", "_edgetpu.tflite")),
         Runtime("litert", RUNNER + "litert_", (".tflite",)),
+        Runtime("tflite-runtime", RUNNER + "tflite_runtime_", (".tflite",)),
         Runtime("tensorrt", RUNNER + "tensorrt_", (".onnx",), build_s=3600.0),
     )
 }
@@ -47,5 +50,5 @@ def runtime_named(name: str, runtimes: Mapping[str, Runtime] = RUNTIMES) -> Runt
 
 
 def runtime_for_file(path: Path) -> Optional[Runtime]:
-    """The runtime that loads files with this suffix."""
-    return next((item for item in RUNTIMES.values() if path.suffix.lower() in item.suffixes), None)
+    """The first runtime that loads files whose name ends like this."""
+    return next((item for item in RUNTIMES.values() if path.name.lower().endswith(item.suffixes)), None)

@@ -72,11 +72,23 @@ def _random_array(value: TensorFacts, batch: int, rng: Any) -> "np.ndarray[Any, 
     return np.asarray(rng.randint(0, 2, known), dtype=dtype)
 
 
-def read_evaluation(path: str, inputs: "List[TensorFacts]", limit: "Optional[int]", seed: int = 0) -> EvaluationSet:
-    """Read and check an npz file; raises RunnerFailure(evaluation_data_invalid) with what is wrong."""
+def read_evaluation(
+    path: str,
+    inputs: "List[TensorFacts]",
+    limit: "Optional[int]",
+    seed: int = 0,
+    layouts: "Optional[Dict[str, str]]" = None,
+) -> EvaluationSet:
+    """Read and check an npz file; raises RunnerFailure(evaluation_data_invalid) with what is wrong.
+
+    layouts: input name -> NHWC for files whose channels stand last; the file's images are (n, c, h, w) for every runtime.
+    """
     arrays = _load_arrays(path)
     labels = arrays.pop(LABELS, None) if LABELS not in [value.name for value in inputs] else None
-    named = {value.name: _pick_array(value, arrays, len(inputs)) for value in inputs}
+    named = {
+        value.name: _in_layout(_pick_array(value, arrays, len(inputs)), (layouts or {}).get(value.name))
+        for value in inputs
+    }
     lengths = {array.shape[0] if array.ndim else 0 for array in named.values()}
     if labels is not None:
         lengths.add(labels.shape[0] if labels.ndim else 0)
@@ -110,6 +122,10 @@ def _pick_array(value: TensorFacts, arrays: "Dict[str, Any]", n_inputs: int) -> 
     if array.dtype.kind not in "fiub":
         raise _invalid("array {!r} holds {}, not numbers".format(name, array.dtype))
     return array  # type: ignore[no-any-return]
+
+
+def _in_layout(array: "np.ndarray[Any, Any]", layout: "Optional[str]") -> "np.ndarray[Any, Any]":
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if layout == "NHWC" and array.ndim == 4 else array
 
 
 def _check_sample(value: TensorFacts, array: "np.ndarray[Any, Any]") -> None:

@@ -57,7 +57,12 @@ def load(request: "Dict[str, Any]") -> Loaded:
 
 def load_request(request: "Dict[str, Any]") -> LoadRequest:
     """What the backend is told."""
-    return LoadRequest(request["artifact"], request["settings"]["threads"], request.get("options", {}))
+    settings, options = request["settings"], dict(request.get("options", {}))
+    if settings.get("delegate"):
+        options["delegate"] = settings["delegate"]
+    if settings.get("provider"):
+        options["provider"] = settings["provider"]
+    return LoadRequest(request["artifact"], settings["threads"], options)
 
 
 def make_feeds(request: "Dict[str, Any]", model: Model, batch: int) -> "List[Any]":
@@ -71,4 +76,7 @@ def make_feeds(request: "Dict[str, Any]", model: Model, batch: int) -> "List[Any
 def read_evaluation_set(request: "Dict[str, Any]", model: Model) -> EvaluationSet:
     """The evaluation set, or as many of its samples as the settings allow."""
     settings = request["settings"]
-    return read_evaluation(request["evaluation"], model.inputs, settings.get("evaluation_limit"), settings["seed"])
+    layouts = request.get("options", {}).get("layouts", {})
+    return read_evaluation(
+        request["evaluation"], model.inputs, settings.get("evaluation_limit"), settings["seed"], layouts
+    )

@@ -16,12 +16,13 @@ SOURCES = sorted(RUNNER.glob("*.py"))
 
 VENDORS = {
     "onnxruntime_.py": {"onnxruntime"},
-    "litert_.py": {"ai_edge_litert", "tflite_runtime"},
+    "litert_.py": {"ai_edge_litert"},
+    "tflite_runtime_.py": {"tflite_runtime"},
     "edgetpu_.py": {"ai_edge_litert", "pycoral", "tflite_runtime"},
     "tensorrt_.py": {"tensorrt"},
 }
 ALLOWED = {
-    "array", "contextlib", "ctypes", "edgefleet_agent", "functools", "gc", "glob", "hashlib", "importlib", "json", "mmap", "numpy", "os",
+    "array", "base64", "contextlib", "ctypes", "edgefleet_agent", "functools", "gc", "glob", "hashlib", "importlib", "json", "mmap", "numpy", "os",
     "platform", "re", "resource", "shutil", "signal", "statistics", "subprocess", "sys", "tempfile", "threading", "time", "traceback", "typing", "zipfile",
 }  # fmt: skip
 """The standard library of 3.6, numpy, and the runner itself."""
