@@ -158,6 +158,7 @@ class Rig:
     stop: StopSwitch = field(default_factory=StopSwitch)
     measure: Callable[[Subject, Bench], Measurement] = measured
     facts: DeviceFacts = FACTS
+    bench: Bench = field(default_factory=Bench)
 
     def agent(self, **settings: Any) -> Agent:
         """A fresh agent process, as far as the state folder is concerned."""
@@ -166,7 +167,7 @@ class Rig:
         workshop = Workshop(
             cache=ArtifactCache(self.state / "cache", 0),
             inventory=Inventory(self.facts, ()),
-            bench=Bench(),
+            bench=self.bench,
             retry=RetryPolicy(base_s=0.0, cap_s=0.0),
             rng=random.Random(0),
             stop=self.stop,

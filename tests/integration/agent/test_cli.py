@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgefleet_agent.wire.report import RunReport
+from edgefleet_deploy.golden import GoldenPair, write_golden
 
 ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -74,6 +75,22 @@ def test_bench_scores_an_evaluation_set(cli: Run, model: Path, tmp_path: Path) -
     done = cli("bench", model, *arguments)
     assert done.returncode == 0, done.stderr
     assert "accuracy  0.7500" in done.stdout
+
+
+def test_bench_checks_golden_outputs(cli: Run, model: Path, tmp_path: Path) -> None:
+    """Relu of the inputs passes; the inputs themselves do not."""
+    x = np.random.RandomState(0).standard_normal((4, 4)).astype(np.float32)
+    for name, reference in (("right", np.maximum(x, 0)), ("wrong", x)):
+        pair = GoldenPair({"x": x}, {"y": reference}, {"y": None}, "random")
+        (tmp_path / name).write_bytes(write_golden(pair))
+    quick = ("--seconds", "0.05", "--warmup-seconds", "0.01")
+    right = cli("bench", model, "--golden", tmp_path / "right", *quick)
+    assert right.returncode == 0, right.stderr
+    assert "golden    passed on 4 samples (y exact)" in right.stdout
+    assert "placement CPUExecutionProvider 100.0% of the time" in right.stdout
+    wrong = cli("bench", model, "--golden", tmp_path / "wrong", *quick)
+    assert wrong.returncode == 1
+    assert "wrong_output" in wrong.stderr
 
 
 @pytest.mark.parametrize(
