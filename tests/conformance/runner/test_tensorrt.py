@@ -123,14 +123,9 @@ class TestEngines:
         assert bench.engines is not None
         assert len(list(bench.engines.folder.glob("*.engine"))) == 1
 
-    @pytest.mark.parametrize(
-        "change", [{"version": "10.4.0"}, {"gpu": "Fake Xavier"}, {"capability": "7.2"}, {"release": "R36.4.0"}]
-    )
-    def test_other_version_gpu_or_release_builds_another(
-        self, run: Any, bench: Bench, change: "dict[str, str]"
-    ) -> None:
+    def test_other_gpu_builds_another(self, run: Any, bench: Bench) -> None:
         run()
-        report = run(fake=change).report
+        report = run(fake={"gpu": "Fake Xavier", "capability": "7.2"}).report
         assert report.load is not None
         assert report.load.engine_cached is False
         assert bench.engines is not None
