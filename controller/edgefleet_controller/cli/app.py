@@ -2,6 +2,7 @@
 
 import typer
 
+from edgefleet_controller.cli.artifacts import artifact_app
 from edgefleet_controller.cli.comparisons import compare, compare_with_itself, list_comparisons
 from edgefleet_controller.cli.devices import device_app, token_app
 from edgefleet_controller.cli.jobs import front, job_app, results
@@ -19,6 +20,7 @@ app.command()(demo)
 app.add_typer(device_app, name="device")
 app.add_typer(token_app, name="token")
 app.add_typer(model_app, name="model")
+app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")
 app.command()(results)
 app.command()(front)
