@@ -7,6 +7,7 @@ import numpy as np
 
 from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model
 from edgefleet_agent.runner.failure import RunnerFailure
+from edgefleet_agent.runner.tflite_delegation import DELEGATED, placement
 from edgefleet_agent.runner.tflite_tensors import from_output, tensor_facts, to_input
 
 EMPTY_MODEL = base64.b64decode(
@@ -18,9 +19,6 @@ EMPTY_MODEL = base64.b64decode(
 
 DELEGATES = ("xnnpack", "none")
 """Delegates that a run may ask for; without a wish the runtime applies its own default, XNNPACK."""
-
-DELEGATED = "DELEGATE"
-"""Operator that joins the list where a delegate took a part of the graph (schema.fbs, BuiltinOperator 51)."""
 
 EDGETPU_OPERATOR = "edgetpu-custom-op"
 """Custom operator that stands for the part of a file compiled for the Edge TPU (coral.ai/docs/edgetpu/compiler)."""
@@ -70,20 +68,20 @@ def open_model(vendor: Vendor, request: LoadRequest) -> Model:
 
 def _facts(vendor: Vendor, interpreter: Any, wished: Any) -> "Dict[str, Any]":
     """Versions, the delegate that was wished for and the one that took a part; both run on the CPU's cores."""
-    names = [item["op_name"] for item in interpreter._get_ops_details()]
+    operators = interpreter._get_ops_details()
+    names = [item["op_name"] for item in operators]
     if wished == "xnnpack" and DELEGATED not in names:
         raise RunnerFailure(
             "provider_unavailable",
             "XNNPACK takes no part of this file under {} {}, so that it would be measured in its name without it; leave "
             "the delegate to the runtime, or take the float file".format(vendor.name, vendor.version),
         )
-    n_operators = len([name for name in names if name != DELEGATED])
     return {
         "version": vendor.version,
         "package": vendor.name,
         "delegate_wished": wished or "default",
         "delegate": "xnnpack" if DELEGATED in names else "none",
-        "placement": {"shares": {"cpu": 1.0}, "n_operators": {"cpu": n_operators}, "basis": "operators"},
+        "placement": placement(operators),
     }
 
 
