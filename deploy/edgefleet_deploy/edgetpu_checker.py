@@ -183,16 +183,27 @@ def _all_float(tensors: Sequence[Tensor], ends: Sequence[Tensor]) -> bool:
 
 def _report(verdicts: Sequence[OperatorVerdict], whole: tuple[str, ...], warnings: tuple[str, ...]) -> EdgeTpuReport:
     macs = sum(verdict.macs for verdict in verdicts)
-    own = [v for v in verdicts if v.placement in ("unsupported", "boundary")]
     n_after = sum(v.placement == "after_unsupported" for v in verdicts)
     after = [f"after_unsupported: {n_after} operators after it run on the CPU as well"] if n_after else []
     return EdgeTpuReport(
         mapped=all(verdict.mapped for verdict in verdicts),
         operators=tuple(verdicts),
-        reasons=(*whole, *(f"{v.code}: operator {v.index} {v.name}: {v.reason}" for v in own), *after),
+        reasons=(*whole, *_own_reasons(verdicts), *after),
         warnings=(*warnings, *(f"{_who(verdicts, text)}: {text}" for text in _distinct_warnings(verdicts))),
         macs_share=sum(verdict.macs for verdict in verdicts if verdict.mapped) / macs if macs else None,
     )
+
+
+def _own_reasons(verdicts: Sequence[OperatorVerdict]) -> list[str]:
+    """Return what is in the way of operators themselves, equal ones of one type as one line."""
+    alike: dict[tuple[str, str | None, str | None], list[int]] = {}
+    for verdict in verdicts:
+        if verdict.placement in ("unsupported", "boundary"):
+            alike.setdefault((verdict.name, verdict.code, verdict.reason), []).append(verdict.index)
+    return [
+        f"{code}: operator {indices[0]}{f' and {len(indices) - 1} more' if indices[1:] else ''} {name}: {reason}"
+        for (name, code, reason), indices in alike.items()
+    ]
 
 
 def _distinct_warnings(verdicts: Sequence[OperatorVerdict]) -> list[str]:

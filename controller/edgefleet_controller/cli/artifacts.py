@@ -60,10 +60,10 @@ def _print(report: EdgeTpuReport, target: str) -> None:
     share = "unknown (no products)" if report.macs_share is None else f"{report.macs_share:.1%}"
     console.print(f"{verdict} to {target}: {report.n_mapped} of {report.n_operators} operators", markup=False)
     console.print(f"multiply-accumulates on the accelerator: {share} of {report.macs:,}", markup=False)
-    rows = Counter((op.name, op.version, op.placement, op.reason) for op in report.operators)
+    rows = Counter((op.name, op.version, op.placement, op.code) for op in report.operators)
     print_table(
-        ("operator", "version", "count", "placement", "reason"),
-        [(name, version, n, placement, reason) for (name, version, placement, reason), n in rows.items()],
+        ("operator", "version", "count", "placement", "code"),
+        [(name, version, n, placement, code) for (name, version, placement, code), n in rows.items()],
     )
     for title, lines in (("Reasons", report.reasons), ("Not known for certain", report.warnings)):
         if lines:
