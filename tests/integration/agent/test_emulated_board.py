@@ -1,9 +1,11 @@
 """An agent on an emulated board, and the enrolment that an installer makes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgefleet_agent.cli import main
 from edgefleet_agent.errors import SettingsInvalid
 
 
@@ -44,3 +46,8 @@ def test_enrolling_takes_no_runs_and_is_done_once(rig: Any) -> None:
 def test_enrolling_without_a_token_says_what_is_missing(rig: Any) -> None:
     with pytest.raises(SettingsInvalid, match="join-token"):
         rig.agent(join_token=None).enrol()
+
+
+def test_the_command_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["enrol", "--state-dir", str(tmp_path)]) == 1
+    assert "settings_invalid: no controller is known; give --controller URL" in capsys.readouterr().err
