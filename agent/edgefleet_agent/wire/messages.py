@@ -195,7 +195,7 @@ class HeartbeatRequest(Wire):
 
     run_id: str
     attempt: int = Field(ge=1)
-    phase: str = Field(description="fetch, wait, load, warmup, measure, evaluate or upload")
+    phase: str = Field(description="fetch, wait, cool_down, load, golden, warmup, measure, evaluate, ...")
     silent_for_s: float = Field(default=0, ge=0, le=7200, description="length of the silent window that starts now")
 
 

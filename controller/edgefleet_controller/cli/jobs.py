@@ -43,6 +43,9 @@ def submit(
         str | None, typer.Option(help="Delegate of a TFLite runtime; several, with commas, measure with each.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Least length of the timed part.")] = None,
+    min_accelerator_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Runs with less than this share on the accelerator are invalid.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of training and compression; default: each recipe's own.")
     ] = None,
@@ -61,7 +64,8 @@ def submit(
         "provider": _names(provider),
         "delegate": _names(delegate),
     }
-    settings = sweep_settings(swept, {} if seconds is None else {"seconds": seconds})
+    wanted = {"seconds": seconds, "min_accelerator_share": min_accelerator_share}
+    settings = sweep_settings(swept, {name: value for name, value in wanted.items() if value is not None})
     with reported_errors(), open_client(url, data_dir) as client:
         job = client.submit_job(
             model,
