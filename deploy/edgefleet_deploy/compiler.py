@@ -109,4 +109,8 @@ def compiler_for(target: Target) -> Compiler:
         from edgefleet_deploy.tensorrt import TensorRtCompiler  # loads torch and onnxruntime
 
         return TensorRtCompiler()
+    if target.runtime == "coreml":
+        from edgefleet_deploy.coreml import CoreMlCompiler  # loads torch; coremltools only when it compiles
+
+        return CoreMlCompiler()
     raise TargetInvalid(f"no compiler writes files for runtime {target.runtime!r}", code="no_compiler")

@@ -12,6 +12,7 @@ Tree (each class is something a caller does differently about):
     |-- GoldenInvalid           golden inputs and outputs that could prove nothing, or a damaged file of them
     |-- CompilerUnavailable     the vendor's tool is not installed here: install it, or choose another target
     |-- CompilerFailed          the vendor's tool gave up or ran too long: its last words are in the detail
+    |-- HostCannotRun           this host has no runtime for the file: run it where it belongs
     |-- FileUnusable            a file given for checking is damaged, of another kind or compiled already
     `-- ArtifactMismatch        a file is not the one its manifest names: fetch it again
 
@@ -80,6 +81,12 @@ class CompilerFailed(DeployError):
     """The vendor's compiler ended without a file; its last words are in the detail."""
 
     default_code = "compiler_failed"
+
+
+class HostCannotRun(DeployError):
+    """This host has no runtime that could run the file, such as Core ML on Linux."""
+
+    default_code = "host_cannot_run"
 
 
 class FileUnusable(DeployError):

@@ -73,9 +73,16 @@ class ParityReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     reference: str = Field(description="What the artifact was compared with, such as torch or the original ONNX file.")
     samples: Literal["validation", "train", "random"] = Field(description="Where the samples come from.")
-    n_samples: int = Field(ge=1, description="Number of samples compared.")
+    n_samples: int = Field(ge=0, description="Number of samples compared; 0 where nothing here can run the file.")
     outputs: tuple[OutputParity, ...] = Field(description="Figures per output.")
     tolerance: ParityTolerance = Field(description="The bounds that held.")
+    not_run_reason: str | None = Field(default=None, description="Why nothing was compared; null where it was.")
+
+    @model_validator(mode="after")
+    def _compared_or_says_why(self) -> Self:
+        if (self.n_samples == 0) != (self.not_run_reason is not None):
+            raise PydanticCustomError("parity_unexplained", "A comparison has samples, or a reason why it has none.")
+        return self
 
 
 class GoldenRecord(BaseModel):

@@ -111,6 +111,8 @@ def _accuracy(
     if wanted.evaluation is None:
         return unknown_accuracy(Reason.NO_EVALUATION_DATA), None
     inputs, labels = read_evaluation(wanted.evaluation)
+    if compiled.parity.not_run_reason is not None:
+        return unknown_accuracy(Reason.NOT_MEASURED), None
     payload = compiled.payload if compiled.host_payload is None else compiled.host_payload
     loaded = compiler.open(payload, threads=wanted.threads)
     return evaluate(loaded, compiled.inputs, inputs, labels)

@@ -186,6 +186,21 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 precisions=("fp32", "fp16", "int8"),
                 boards=("linux-host",),
             ),
+            # macOS 13 and iOS 16: the first whose ML programs take float16 inputs and compressed weights (coremltools'
+            # guide, "New in iOS 16"). For export: no agent runs Core ML, so that no device of ours is of this board.
+            Target(
+                name="coreml",
+                runtime="coreml",
+                file_format="mlpackage",
+                min_version="13",
+                opset=0,
+                ir_version=0,
+                activation_type="float16",
+                weight_type="int8",
+                extension=".mlpackage.zip",
+                precisions=("fp32", "fp16", "int8-weights"),
+                boards=("apple",),
+            ),
         )
     }
 )
