@@ -16,11 +16,12 @@ from edgefleet_agent.measure.cool_down import cool_down
 from edgefleet_agent.measure.engine_build import build_engine_first
 from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.launch import LATENCY_ROW, SERVICE_ROW, START_ROW, Launch, LaunchRun, Rows
-from edgefleet_agent.measure.meter import NoSensor, TimedPart
+from edgefleet_agent.measure.meter import Metered, TimedPart
 from edgefleet_agent.measure.outliers import Causes, attribute_outliers, merge_causes
 from edgefleet_agent.measure.subject import Bench, EngineStore, Limits, OnPhase, Subject
 from edgefleet_agent.measure.summaries import accuracy_summary, latency_summary, load_times, memory_summary
-from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdict
+from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, join_verdicts, judge_energy, reach_verdict
+from edgefleet_agent.measure.wishes import require_possible
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.statistics import SteadyOutcome, outlier_fence
 from edgefleet_agent.wire.base import JsonObject
@@ -90,6 +91,7 @@ def measure_artifact(subject: Subject, bench: Optional[Bench] = None) -> Measure
     """
     tools = bench or Bench()
     try:
+        require_possible(subject)
         with tempfile.TemporaryDirectory(prefix="edgefleet-run-", dir=tools.work_directory) as folder:
             return _Run(subject, tools, Path(folder)).measure()
     except MeasurementFailed as failure:
@@ -97,7 +99,7 @@ def measure_artifact(subject: Subject, bench: Optional[Bench] = None) -> Measure
 
 
 class _Run:
-    """One run from the first launch to the report. Energy is measured in the first launch; later ones run unmetered."""
+    """One run from the first launch to the report. Every launch is metered."""
 
     def __init__(self, subject: Subject, bench: Bench, folder: Path) -> None:
         # engines built for this run serve its launches even where none are kept for later runs
@@ -105,9 +107,10 @@ class _Run:
         self._subject, self._bench, self._folder = subject, tools, folder
         self._deadline = Deadline(subject.settings.deadline_s)
         # an energy figure may need a longer timed part than was asked for
-        wanted = max(subject.settings.seconds, bench.meter.least_timed_s)
+        wanted = max(subject.settings.seconds, bench.meter.least_timed_s(subject.settings.launches))
         self._timed_s = min(wanted, max(subject.settings.max_seconds, subject.settings.seconds))
         self._cool_downs: list[JsonObject] = []
+        self._metered: list[Metered] = []
         self._engine: Optional[JsonObject] = None
 
     def measure(self) -> Measurement:
@@ -121,7 +124,9 @@ class _Run:
         self._cool_downs += [] if cooled is None else [cooled]
         folder = self._folder / "launch{}".format(number)
         run = LaunchRun(self._subject, self._bench, folder=folder, deadline=self._deadline, timed_s=self._timed_s)
-        return run.carry_out(self._bench.meter if number == 0 else NoSensor(), is_first=number == 0)
+        launch = run.carry_out(self._bench.meter, is_first=number == 0)
+        self._metered.append(self._bench.meter.collect(_timed_part(launch)))
+        return launch
 
     def _wait(self) -> None:
         self._deadline.phase = "cool_down"
@@ -137,18 +142,18 @@ class _Run:
             "warmup": _encode_series([launch.warmup for launch in launches]),
             "segments": _encode_rows([launch.segments for launch in launches], SEGMENT_COLUMNS),
             **({} if predictions is None else {"predictions": _encode_rows([predictions], PREDICTION_COLUMNS)}),
-            **self._bench.meter.blobs(),
+            **self._bench.meter.blobs(self._metered),
         }
         report = self._report(launches, causes, outcome)
         return Measurement(report.model_copy(update={"samples": {n: blob_ref(b) for n, b in blobs.items()}}), blobs)
 
     def _report(self, launches: Sequence[Launch], causes: Causes, outcome: SteadyOutcome) -> RunReport:
         first = launches[0]
-        energy = self._bench.meter.summarize(_timed_part(first))
+        energy = self._bench.meter.summarize(self._metered)
         figures = first.figures.get("golden")
         return RunReport(
             agent_version=AGENT_VERSION,
-            provenance=Provenance.MEASURED,
+            provenance=provenance_with(energy),
             artifact=self._subject.artifact,
             load=self._load_times(first),
             latency_ms=latency_summary(launches, causes),
@@ -158,7 +163,12 @@ class _Run:
             golden=None if figures is None else GoldenSummary.model_validate(figures),
             placement=first.placement,
             environment=self._environment(launches, causes, outcome),
-            verdict=reach_verdict(*(self._evidence(launch, energy, launch is first) for launch in launches)),
+            verdict=join_verdicts(
+                [
+                    reach_verdict(*(self._evidence(launch, energy, launch is first) for launch in launches)),
+                    judge_energy(energy),
+                ]
+            ),
         )
 
     def _evidence(self, launch: Launch, energy: EnergySummary, is_first: bool) -> Evidence:
@@ -245,6 +255,15 @@ def _timed_part(launch: Launch) -> TimedPart:
         return TimedPart(rows[START_ROW], rows[LATENCY_ROW], batch)
     service_ns = rows[SERVICE_ROW]
     return TimedPart(rows[START_ROW] + rows[LATENCY_ROW] - service_ns, service_ns, batch)
+
+
+def provenance_with(energy: EnergySummary) -> Provenance:
+    """Provenance of a run on a real board: that of its power sensor where the power was not measured.
+
+    A run with a replayed power trace is replayed as a whole, since its figures are shown together.
+    """
+    of_sensor = (energy.sensor or {}).get("provenance", Provenance.MEASURED.value)
+    return Provenance(of_sensor) if of_sensor in {item.value for item in Provenance} else Provenance.MEASURED
 
 
 def _supply_levels(energy: EnergySummary) -> Optional[SupplyLevels]:

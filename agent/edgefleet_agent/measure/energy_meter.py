@@ -1,7 +1,9 @@
 """The energy meter of a real board: the sampling process around one timed part."""
 
 import logging
+import math
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Callable, Optional, Protocol, Union
@@ -12,18 +14,17 @@ from edgefleet_agent.errors import AgentError
 from edgefleet_agent.measure.energy import Span, Take, split_windows
 from edgefleet_agent.measure.energy_checks import EnergyPolicy
 from edgefleet_agent.measure.energy_summary import summarize_energy
-from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
+from edgefleet_agent.measure.meter import EnergyMeter, Metered, NoSensor, TimedPart
+from edgefleet_agent.measure.power_samples import power_blob
 from edgefleet_agent.sampler import SamplerFailed, SamplerProcess, SamplerSettings, choose_core
 from edgefleet_agent.sensors.clock import Clock, MonotonicClock
 from edgefleet_agent.sensors.drivers import INA_DRIVERS
 from edgefleet_agent.sensors.ina import cycle_s
-from edgefleet_agent.sensors.power_sensor import FAILED, VERIFIED, WAS_RESET
 from edgefleet_agent.sensors.ranging import measuring_spec, ranging_spec
 from edgefleet_agent.sensors.recording import Recording
 from edgefleet_agent.sensors.spec import SensorSpec
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import EnergySummary
-from edgefleet_agent.wire.samples import encode_samples
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class SampledEnergyMeter:
     """An ``EnergyMeter`` over the sampling process. Trouble with the sensor never fails a run: it becomes the reason.
 
     Optional first look: ``look`` while the load warms up, then ``begin`` chooses the range from what was seen; without
-    it the widest range is used. ``remarks`` are added to the next summary (overhead_high from an overhead test).
+    it the widest range is used. ``remarks`` are added to every summary (overhead_high from an overhead test).
     """
 
     def __init__(
@@ -92,10 +93,9 @@ class SampledEnergyMeter:
         """Seconds ``begin`` and ``end`` take together."""
         return 2 * self._policy.idle_s + 2 * self._lead_s() + START_S
 
-    @property
-    def least_timed_s(self) -> float:
-        """Shortest timed part that can give an energy figure: five windows as long as the window rule asks."""
-        return self._policy.least_repeats * self._policy.window_s(self._spacing_s()) * SPARE
+    def least_timed_s(self, n_launches: int) -> float:
+        """Return the shortest timed part of each launch: five windows in all, as long as the window rule asks."""
+        return self._least_windows(n_launches) * self._policy.window_s(self._spacing_s()) * SPARE
 
     def reserve_core(self, n_threads: int) -> Optional[int]:
         """Choose the sampler's core for a runner of so many threads; the caller keeps the runner's affinity off it.
@@ -141,34 +141,30 @@ class SampledEnergyMeter:
         """Give up at once, as when the run failed: no idle window, no figure."""
         self._close()
 
-    def summarize(self, part: TimedPart) -> EnergySummary:
-        """Return the energy per inference of the timed part, or null with a reason."""
-        if self._failure is not None:
-            return _summary_of_failure(self._failure, self._spec)
-        if self._recording is None or self._idle_before is None or self._idle_after is None:
-            return EnergySummary(value_mj=None, scope=self._spec.scope, reason=Reason.WINDOW_INCOMPLETE)
-        windows = split_windows(part.start_ns, part.latency_ns, self._n_windows(part))
-        take = Take(self._recording, self._idle_before, self._idle_after, windows)
-        return summarize_energy([take], self._policy, self._remarks)
+    def collect(self, part: TimedPart) -> Metered:
+        """Return what was seen of the last launch."""
+        return Metered(part, self._recording, self._idle_before, self._idle_after, self._failure)
 
-    def blobs(self) -> dict[str, bytes]:
-        """Return the good readings as blob ``power``: t_ns and power_uw, with the sensor in the header."""
-        recording = self._recording
-        if recording is None:
-            return {}
-        good = ((recording.flags & (FAILED | VERIFIED | WAS_RESET)) == 0) & np.isfinite(recording.power_w)
-        columns = {
-            "t_ns": recording.t_ns[good].tolist(),
-            "power_uw": np.round(recording.power_w[good] * 1e6).astype(np.int64).tolist(),
-            "flags": recording.flags[good].tolist(),
-        }
-        spans = {
-            name: [span.start_ns, span.end_ns]
-            for name, span in (("idle_before_ns", self._idle_before), ("idle_after_ns", self._idle_after))
-            if span is not None
-        }
-        head = {"chip": recording.traits.chip, "scope": recording.traits.scope, **spans}
-        return {"power": encode_samples(columns, clock="CLOCK_MONOTONIC", period_s=recording.period_s, **head)}
+    def summarize(self, launches: Sequence[Metered]) -> EnergySummary:
+        """Return the energy per inference over all launches; null with a reason where one of them was not metered."""
+        failure = next((one.failure for one in launches if one.failure is not None), None)
+        if failure is not None:
+            return _summary_of_failure(failure, self._spec, launches)
+        takes = [self._take(one, len(launches)) for one in launches]
+        whole = [take for take in takes if take is not None]
+        if len(whole) < len(takes) or not whole:
+            return EnergySummary(value_mj=None, scope=self._spec.scope, reason=Reason.WINDOW_INCOMPLETE)
+        return summarize_energy(whole, self._policy, self._remarks)
+
+    def blobs(self, launches: Sequence[Metered]) -> dict[str, bytes]:
+        """Return the good readings as blob ``power``, see ``power_blob``."""
+        return power_blob(launches)
+
+    def _take(self, one: Metered, n_launches: int) -> Optional[Take]:
+        if one.recording is None or one.idle_before is None or one.idle_after is None:
+            return None
+        windows = split_windows(one.part.start_ns, one.part.latency_ns, self._n_windows(one.part, n_launches))
+        return Take(one.recording, one.idle_before, one.idle_after, windows)
 
     def _start(self, spec: SensorSpec) -> None:
         try:
@@ -213,13 +209,16 @@ class SampledEnergyMeter:
         facts = INA_DRIVERS[self._spec.kind].facts
         return max(self._settings.period_s, cycle_s(facts, settings, n_channels=len(self._spec.channels)))
 
-    def _n_windows(self, part: TimedPart) -> int:
+    def _least_windows(self, n_launches: int) -> int:
+        return math.ceil(self._policy.least_repeats / max(n_launches, 1))
+
+    def _n_windows(self, part: TimedPart, n_launches: int) -> int:
         if len(part.start_ns) == 0:
             return 1
         timed_s = float(part.start_ns[-1] + part.latency_ns[-1] - part.start_ns[0]) * 1e-9
         latency_s = timed_s / len(part.start_ns)
         fitting = int(timed_s / self._policy.window_s(self._spacing_s(), latency_s))
-        return min(max(fitting, self._policy.least_repeats), MAX_WINDOWS)
+        return min(max(fitting, self._least_windows(n_launches)), MAX_WINDOWS)
 
     def _reset(self) -> None:
         self._close()
@@ -243,7 +242,8 @@ def reason_of(code: str) -> Reason:
     return Reason(code) if code in {reason.value for reason in Reason} else Reason.NOT_READABLE
 
 
-def _summary_of_failure(failure: AgentError, spec: SensorSpec) -> EnergySummary:
+def _summary_of_failure(failure: AgentError, spec: SensorSpec, launches: Sequence[Metered]) -> EnergySummary:
     reason = reason_of(failure.code)
-    detail = {"reasons": [reason.value], "message": str(failure), "code": failure.code}
+    n_metered = sum(one.failure is None for one in launches)
+    detail = {"reasons": [reason.value], "message": str(failure), "code": failure.code, "n_launches": n_metered}
     return EnergySummary(value_mj=None, scope=spec.scope, reason=reason, detail=detail)

@@ -24,7 +24,13 @@ from edgefleet_agent.measure.energy_checks import (
     longest_gap_s,
     remarks,
 )
-from edgefleet_agent.measure.energy_uncertainty import Budget, optional_budget, window_uncertainty
+from edgefleet_agent.measure.energy_uncertainty import (
+    Budget,
+    launch_means,
+    optional_budget,
+    repeat_scatter,
+    window_uncertainty,
+)
 from edgefleet_agent.sensors.power_sensor import SensorTraits
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import EnergySummary
@@ -32,12 +38,13 @@ from edgefleet_agent.wire.report import EnergySummary
 
 @dataclass(frozen=True)
 class EnergyEstimate:
-    """Energy per inference over all windows, in SI units. Arrays have one entry per window."""
+    """Energy per inference over all windows, in SI units. Arrays have one entry per window; ``launches``: its launch."""
 
     gross_j: Floats
     net_j: Floats
     counts: Floats
     durations_s: Floats
+    launches: tuple[int, ...]
     idle: tuple[IdleLine, ...]
     budget: Optional[Budget]
     net_expanded_j: Optional[float]
@@ -64,7 +71,7 @@ class EnergyEstimate:
 
 
 def estimate_energy(takes: Sequence[Take], series: Sequence[PowerSeries]) -> EnergyEstimate:
-    """Return energy per inference with its uncertainty. Every take has its idle windows; see ``find_faults`` first."""
+    """Return energy per inference with its uncertainty, from one take per launch; see ``find_faults`` first."""
     lines = tuple(idle_line(one, take.idle_before, take.idle_after) for take, one in zip(takes, series))
     gross = np.concatenate(
         [energy_between(one, [window.span for window in take.windows]) for take, one in zip(takes, series)]
@@ -79,9 +86,11 @@ def estimate_energy(takes: Sequence[Take], series: Sequence[PowerSeries]) -> Ene
     windows = [window for take in takes for window in take.windows]
     counts = np.array([float(window.n_inferences) for window in windows])
     durations = np.array([window.span.duration_s for window in windows])
+    launches = tuple(number for number, take in enumerate(takes) for _ in take.windows)
     budget = _gross_budget(takes, series, gross, counts)
-    net_expanded = _net_expanded(budget, lines, gross, gross - idle, counts, durations)
-    return EnergyEstimate(gross, gross - idle, counts, durations, lines, budget, net_expanded)
+    net_scatter, _ = repeat_scatter((gross - idle) / counts, launches)
+    net_expanded = _net_expanded(budget, lines, gross, gross - idle, counts, durations, net_scatter)
+    return EnergyEstimate(gross, gross - idle, counts, durations, launches, lines, budget, net_expanded)
 
 
 def summarize_energy(takes: Sequence[Take], policy: EnergyPolicy, extra: Sequence[Reason] = ()) -> EnergySummary:
@@ -147,13 +156,14 @@ def _gross_budget(
     takes: Sequence[Take], series: Sequence[PowerSeries], gross: Floats, counts: Floats
 ) -> Optional[Budget]:
     pairs = [(take, one, window) for take, one in zip(takes, series) for window in take.windows]
+    launches = [number for number, take in enumerate(takes) for _ in take.windows]
     terms = [
         window_uncertainty(one, window, float(energy), take.recording.traits, take.recording.traits.limits)
         if take.recording.traits.limits is not None
         else None
         for (take, one, window), energy in zip(pairs, gross)
     ]
-    return optional_budget(terms, gross, counts)
+    return optional_budget(terms, gross, counts, launches)
 
 
 def _net_expanded(
@@ -163,6 +173,7 @@ def _net_expanded(
     net: Floats,
     counts: Floats,
     durations_s: Floats,
+    net_scatter_j: float,
 ) -> Optional[float]:
     """Return the expanded uncertainty of the net energy per inference.
 
@@ -177,8 +188,7 @@ def _net_expanded(
     terms["quantization"] *= 2**0.5
     per_inference_s = float(np.mean(durations_s / counts))
     terms["idle_drift"] = float(np.sqrt(np.mean([line.drift_w**2 for line in lines]) / 12)) * per_inference_s
-    if len(net) > 1:
-        terms["scatter"] = max(terms["scatter"], float(np.std(net / counts, ddof=1)) / len(net) ** 0.5)
+    terms["scatter"] = max(terms["scatter"], net_scatter_j)
     return budget.coverage_factor * float(np.sqrt(sum(term**2 for term in terms.values())))
 
 
@@ -201,6 +211,9 @@ def _figure_detail(estimate: EnergyEstimate) -> dict[str, Any]:
     budget = estimate.budget
     return {
         "n_windows": len(estimate.counts),
+        "launch_mj": [
+            float(mean) * 1e3 for mean in launch_means(estimate.gross_j / estimate.counts, estimate.launches)
+        ],
         "window_s": [float(duration) for duration in estimate.durations_s],
         "n_inferences": [int(count) for count in estimate.counts],
         "gross_mj": [float(value) * 1e3 for value in estimate.gross_j / estimate.counts],
@@ -224,6 +237,7 @@ def _sampling_detail(takes: Sequence[Take], series: Sequence[PowerSeries]) -> di
         count_distinct(one, slice(0, len(one.t_s)), take.recording.traits.cycle_s) for take, one in zip(takes, series)
     )
     return {
+        "n_launches": len(takes),
         "requested_period_s": recordings[0].period_s,
         "achieved_ratio": min(recording.achieved_ratio for recording in recordings),
         "n_reads": sum(recording.n_attempts for recording in recordings),

@@ -4,7 +4,7 @@ Terms and formulas follow the GUM (JCGM 100:2008): a limit L of unknown sign is 
 uncertainty L / sqrt(3), independent terms add in squares, the expanded uncertainty covers 95 %.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -137,22 +137,47 @@ def batch_scatter(batches_j: Floats) -> float:
     return float((variance / n) ** 0.5)
 
 
-def make_budget(per_window: list[WindowUncertainty], energies_j: Floats, counts: Floats) -> Budget:
+def make_budget(
+    per_window: list[WindowUncertainty], energies_j: Floats, counts: Floats, launches: Sequence[int] = ()
+) -> Budget:
     """Return the budget of the mean energy per inference over windows. energies_j, counts: (m,).
 
     Gain, offset and quantization errors are the same in all windows; edges and aliasing differ. The scatter of the
-    repeats contains the scatter within them, so the larger of the two stands, not both.
+    repeats contains the scatter within them, and that of process launches (``launches``: the launch of each window) both,
+    so the largest of the three stands, not all.
     """
     m = len(per_window)
     same = {name: _mean_term(per_window, counts, name) for name in ("gain_j", "offset_j", "quantization_j")}
     varying = {name: _mean_term(per_window, counts, name) / m**0.5 for name in ("edges_j", "aliasing_j")}
     within = _mean_term(per_window, counts, "within_j") / m**0.5
-    repeats = float(np.std(energies_j / counts, ddof=1)) / m**0.5 if m > 1 else 0.0
-    type_a, freedom = (repeats, float(m - 1)) if repeats >= within else (within, float(m * (N_BATCHES - 1)))
+    repeated = repeat_scatter(energies_j / counts, launches)
+    type_a, freedom = repeated if repeated[0] >= within else (within, float(m * (N_BATCHES - 1)))
     terms = {**same, **varying, "scatter_j": type_a}
     effective = effective_freedom(type_a, _root_sum(tuple(terms.values())), freedom)
     factor = max(COVERAGE_FACTOR, student_t_975(effective))
     return Budget({name[:-2]: value for name, value in terms.items()}, effective, factor)
+
+
+def repeat_scatter(values: Floats, launches: Sequence[int] = ()) -> tuple[float, float]:
+    """Return the standard uncertainty of the mean of repeats (m,) and its degrees of freedom.
+
+    Windows of one launch are more alike than those of two (Kalibera and Jones, Rigorous benchmarking in reasonable time,
+    ISMM 2013), so the scatter between the means of launches stands where it is the larger one.
+    """
+    between = _standard_error(launch_means(values, launches))
+    among = _standard_error(values)
+    return between if between[0] > among[0] else among
+
+
+def launch_means(values: Floats, launches: Sequence[int]) -> Floats:
+    """Return the mean of the values of each launch; empty without launches."""
+    numbers = np.asarray(launches, dtype=np.int64)
+    return np.array([float(values[numbers == number].mean()) for number in np.unique(numbers)])
+
+
+def _standard_error(values: Floats) -> tuple[float, float]:
+    n = len(values)
+    return (float(np.std(values, ddof=1)) / n**0.5, float(n - 1)) if n > 1 else (0.0, 1.0)
 
 
 def effective_freedom(type_a: float, combined: float, freedom: float) -> float:
@@ -181,8 +206,8 @@ def _root_sum(terms: tuple[float, ...]) -> float:
 
 
 def optional_budget(
-    per_window: list[Optional[WindowUncertainty]], energies_j: Floats, counts: Floats
+    per_window: list[Optional[WindowUncertainty]], energies_j: Floats, counts: Floats, launches: Sequence[int] = ()
 ) -> Optional[Budget]:
     """Return the budget, or ``None`` where the sensor's accuracy is not stated."""
     known = [window for window in per_window if window is not None]
-    return make_budget(known, energies_j, counts) if known and len(known) == len(per_window) else None
+    return make_budget(known, energies_j, counts, launches) if known and len(known) == len(per_window) else None

@@ -1,9 +1,13 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefleet_agent.errors import AgentError
+from edgefleet_agent.measure.energy import Span
+from edgefleet_agent.sensors.recording import Recording
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import EnergySummary
 
@@ -17,17 +21,27 @@ class TimedPart:
     batch: int
 
 
+@dataclass(frozen=True)
+class Metered:
+    """What a meter saw of one launch; without a recording nothing, for the reason ``failure`` where there is one."""
+
+    part: TimedPart
+    recording: Optional[Recording] = None
+    idle_before: Optional[Span] = None
+    idle_after: Optional[Span] = None
+    failure: Optional[AgentError] = None
+
+
 class EnergyMeter(Protocol):
-    """Measures energy around the timed part of one run. The runner waits, loaded and idle, during both calls."""
+    """Measures energy around the timed part of each launch. The runner waits, loaded and idle, meanwhile."""
 
     @property
     def extra_s(self) -> float:
         """Seconds that ``begin`` and ``end`` take together (idle windows); they lengthen the silent window."""
         ...
 
-    @property
-    def least_timed_s(self) -> float:
-        """Shortest timed part that can give an energy figure, in seconds."""
+    def least_timed_s(self, n_launches: int) -> float:
+        """Shortest timed part of each of so many launches that can give an energy figure, in seconds."""
         ...
 
     def reserve_core(self, n_threads: int) -> Optional[int]:
@@ -53,12 +67,16 @@ class EnergyMeter(Protocol):
         """Give up at once; called at the end of every run, failed or not."""
         ...
 
-    def summarize(self, part: TimedPart) -> EnergySummary:
-        """Energy per inference of the timed part, or null with a reason."""
+    def collect(self, part: TimedPart) -> Metered:
+        """What was seen of the launch that ended last; the meter may then be used for the next."""
         ...
 
-    def blobs(self) -> dict[str, bytes]:
-        """Raw power samples by blob name (wire.samples)."""
+    def summarize(self, launches: Sequence[Metered]) -> EnergySummary:
+        """Energy per inference over the timed parts of all launches, or null with a reason."""
+        ...
+
+    def blobs(self, launches: Sequence[Metered]) -> dict[str, bytes]:
+        """Raw power samples of all launches by blob name (wire.samples)."""
         ...
 
 
@@ -66,7 +84,10 @@ class NoSensor:
     """A board without a power sensor: energy is null, never zero and never an estimate."""
 
     extra_s = 0.0
-    least_timed_s = 0.0
+
+    def least_timed_s(self, n_launches: int) -> float:  # noqa: ARG002 - the protocol's signature
+        """0: nothing needs time."""
+        return 0.0
 
     def reserve_core(self, n_threads: int) -> Optional[int]:  # noqa: ARG002 - the protocol's signature
         """None, because nothing samples."""
@@ -84,10 +105,14 @@ class NoSensor:
     def close(self) -> None:
         """Nothing to close."""
 
-    def summarize(self, part: TimedPart) -> EnergySummary:  # noqa: ARG002 - the protocol's signature
+    def collect(self, part: TimedPart) -> Metered:
+        """The timed part alone."""
+        return Metered(part)
+
+    def summarize(self, launches: Sequence[Metered]) -> EnergySummary:  # noqa: ARG002 - the protocol's signature
         """Null, because there is no sensor."""
         return EnergySummary(value_mj=None, reason=Reason.NO_SENSOR)
 
-    def blobs(self) -> dict[str, bytes]:
+    def blobs(self, launches: Sequence[Metered]) -> dict[str, bytes]:  # noqa: ARG002 - the protocol's signature
         """Nothing."""
         return {}

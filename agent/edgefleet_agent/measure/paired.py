@@ -16,6 +16,7 @@ from edgefleet_agent.measure.environment import describe_host
 from edgefleet_agent.measure.launch import Rows
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.measure.verdict import Evidence, reach_verdict
+from edgefleet_agent.measure.wishes import require_possible
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.statistics import SteadyOutcome, wilson_interval
 from edgefleet_agent.wire.base import JsonObject, Wire
@@ -80,6 +81,8 @@ class ComparisonReport(ComparisonFigures):
 
 def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, bench: Bench) -> ComparisonReport:
     """Run interleaved blocks of two artifacts and compare them; raises MeasurementFailed when either can't run."""
+    for subject in (subject_a, subject_b):
+        require_possible(subject)
     with tempfile.TemporaryDirectory(prefix="edgefleet-ab-", dir=bench.work_directory) as folder, ExitStack() as stack:
         deadline = Deadline(subject_a.settings.deadline_s)
         sides = {

@@ -6,7 +6,7 @@ from typing import Optional
 
 from edgefleet_agent.statistics import SteadyOutcome
 from edgefleet_agent.wire.reasons import Reason, VerdictStatus
-from edgefleet_agent.wire.report import Conditions, Verdict
+from edgefleet_agent.wire.report import Conditions, EnergySummary, Verdict
 
 THROTTLED_NOW_MASK = 0b1111
 """Bits 0-3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit (Raspberry Pi docs)."""
@@ -94,6 +94,18 @@ class Evidence:
 def reach_verdict(*launches: Evidence) -> Verdict:
     """Valid without reasons, else suspect or invalid with all reasons that apply to any launch."""
     reasons = list(dict.fromkeys(reason for launch in launches for reason in _reasons(launch)))
+    return Verdict(status=_status(reasons), reasons=reasons)
+
+
+ENERGY_REMARKS = frozenset({Reason.SAMPLER_STARVED, Reason.OVERHEAD_HIGH})
+"""Remarks on an energy figure that touch the run: the sampler had too little of the board, or the run too little of it.
+What is wrong with the energy alone (its value is null, or few repeats) leaves the latency valid."""
+
+
+def judge_energy(energy: EnergySummary) -> Verdict:
+    """Suspect where the metering and the run disturbed each other."""
+    remarked = energy.detail.get("reasons", [])
+    reasons = [reason for reason in Reason if reason in ENERGY_REMARKS and reason.value in remarked]
     return Verdict(status=_status(reasons), reasons=reasons)
 
 

@@ -28,11 +28,13 @@ DTYPES = {
 ERROR_ONLY = 3
 """Log severity: 0 verbose, 1 information, 2 warning, 3 error, 4 fatal (onnxruntime.SessionOptions)."""
 
-DEFAULT_PROVIDERS = ["CPUExecutionProvider"]
+CPU_PROVIDER = "CPUExecutionProvider"
+PROVIDER_SUFFIX = "executionprovider"
+XNNPACK = "XnnpackExecutionProvider"
 
 
 def open_model(request: LoadRequest) -> Model:
-    """Create a session on the CPU provider, or on those named in the options, strictly in this order."""
+    """Create a session on the CPU provider, or on the one of the option ``provider`` with the CPU for what it leaves."""
     session = _create_session(request)
     inputs = [_tensor(value) for value in session.get_inputs()]
     types = {value.name: value.dtype for value in inputs}
@@ -61,9 +63,11 @@ def _create_session(request: LoadRequest) -> Any:
     if request.options.get("profile_prefix"):
         options.enable_profiling = True
         options.profile_file_prefix = request.options["profile_prefix"]
-    providers = request.options.get("providers", DEFAULT_PROVIDERS)
+    provider = _provider(request.options)
     try:
-        return onnxruntime.InferenceSession(request.artifact, options, providers=providers)
+        session = onnxruntime.InferenceSession(
+            request.artifact, options, providers=_with_options(provider, request.threads)
+        )
     except MemoryError:
         raise
     except Exception as err:  # noqa: BLE001 - its exceptions share no base class across versions
@@ -73,6 +77,38 @@ def _create_session(request: LoadRequest) -> Any:
             "version this runtime knows".format(onnxruntime.__version__, _first_line(err)),
             {"exception": type(err).__name__},
         ) from err
+    # a provider whose libraries are missing is dropped with a warning, and the CPU would be measured in its name
+    if session.get_providers()[0] != provider:
+        raise _unavailable("{} could not be used here".format(provider), session.get_providers())
+    return session
+
+
+def _provider(options: "Dict[str, Any]") -> str:
+    """The provider asked for, by its full or short name in any case."""
+    if options.get("delegate"):
+        raise _unavailable("onnxruntime has no delegates such as {!r}".format(options["delegate"]), [])
+    wanted = options.get("provider") or CPU_PROVIDER
+    available = onnxruntime.get_available_providers()
+    for name in available:
+        if name.lower() in (wanted.lower(), wanted.lower() + PROVIDER_SUFFIX):
+            return str(name)
+    raise _unavailable("this onnxruntime has no provider {!r}".format(wanted), available)
+
+
+def _with_options(provider: str, threads: int) -> "List[Any]":
+    """XNNPACK has threads of its own (onnxruntime.ai, XNNPACK execution provider)."""
+    first = (provider, {"intra_op_num_threads": str(threads)}) if provider == XNNPACK else provider
+    return [first] if provider == CPU_PROVIDER else [first, CPU_PROVIDER]
+
+
+def _unavailable(what: str, available: "List[str]") -> RunnerFailure:
+    return RunnerFailure(
+        "provider_unavailable",
+        "{}; it offers {}; name one of them, or install a build of onnxruntime that has the other".format(
+            what, ", ".join(available) or "execution providers"
+        ),
+        {"available": available},
+    )
 
 
 def _first_line(err: BaseException) -> str:

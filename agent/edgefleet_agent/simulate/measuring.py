@@ -66,6 +66,11 @@ class SimulatedDevice:
                     order.settings.mode
                 ),
             )
+        if order.settings.provider is not None or order.settings.delegate is not None:
+            raise MeasurementFailed(
+                ErrorCode.NOT_SUPPORTED,
+                "simulated boards have no execution providers or delegates to choose; leave both out",
+            )
         try:
             return table_from_manifest(order.manifest)
         except ValueError as err:
@@ -104,7 +109,7 @@ class SimulatedDevice:
         bench.on_phase("measure", 0.0)
         meter.begin()
         before = board.conditions()
-        timed_s = min(max(settings.seconds, meter.least_timed_s), max(settings.max_seconds, settings.seconds))
+        timed_s = min(max(settings.seconds, meter.least_timed_s(1)), max(settings.max_seconds, settings.seconds))
         timed = board.infer(undisturbed_ms, Window(timed_s, settings.min_samples, max(settings.max_seconds, timed_s)))
         after = board.conditions()
         meter.end()

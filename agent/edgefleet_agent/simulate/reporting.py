@@ -9,6 +9,7 @@ import numpy as np
 
 from edgefleet_agent.measure.artifact import Measurement, blob_ref
 from edgefleet_agent.measure.meter import EnergyMeter, TimedPart
+from edgefleet_agent.measure.verdict import join_verdicts, judge_energy
 from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.simulate.board import Series, SimulatedBoard
 from edgefleet_agent.simulate.parameters import load_parameters
@@ -54,10 +55,12 @@ class Figures:
 def make_report(name: str, board: SimulatedBoard, order: RunOrder, figures: Figures, part: TimedPart) -> Measurement:
     """Report and raw samples; the provenance is ``simulated``, and the parameters' version stands with the host."""
     outcome = find_steady_state(figures.timed.start_ns, figures.timed.latency_ns).outcome
+    metered = [figures.meter.collect(part)]
+    energy = figures.meter.summarize(metered)
     blobs = {
         "latency": _encode(figures.timed, steady_state=outcome.value),
         "warmup": _encode(figures.warmup),
-        **figures.meter.blobs(),
+        **figures.meter.blobs(metered),
     }
     report = RunReport(
         agent_version=AGENT_VERSION,
@@ -79,9 +82,9 @@ def make_report(name: str, board: SimulatedBoard, order: RunOrder, figures: Figu
             reason=Reason.NOT_MEASURED,
         ),
         accuracy=figures.accuracy,
-        energy=figures.meter.summarize(part),
+        energy=energy,
         environment=_environment(name, board, order, figures, outcome),
-        verdict=_verdict(outcome, figures.before, figures.after),
+        verdict=join_verdicts([_verdict(outcome, figures.before, figures.after), judge_energy(energy)]),
         samples={label: blob_ref(content) for label, content in blobs.items()},
     )
     return Measurement(report, blobs)

@@ -214,3 +214,19 @@ class TestBadInput:
         report = measure_artifact(subject(runtime="abacus"), bench).report
         assert report.error is not None
         assert report.error.code is ErrorCode.UNKNOWN_RUNTIME
+
+
+class TestProvider:
+    def test_the_provider_is_recorded(self, subject: MakeSubject, interpreter: str, bench: Bench) -> None:
+        settings = subject().settings.model_copy(update={"provider": "cpu"})
+        report = measure_artifact(subject(settings=settings, interpreter=interpreter), bench).report
+        assert report.environment is not None
+        assert report.environment.settings["provider"] == "cpu"
+        assert report.environment.runtime["providers"] == ["CPUExecutionProvider"]
+
+    def test_an_unknown_provider_fails_the_run(self, subject: MakeSubject, interpreter: str, bench: Bench) -> None:
+        settings = subject().settings.model_copy(update={"provider": "NoSuchExecutionProvider"})
+        report = measure_artifact(subject(settings=settings, interpreter=interpreter), bench).report
+        assert report.error is not None
+        assert report.error.code is ErrorCode.PROVIDER_UNAVAILABLE
+        assert "CPUExecutionProvider" in report.error.message

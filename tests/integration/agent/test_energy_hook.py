@@ -2,17 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from edgefleet_agent.measure.artifact import Bench, Measurement, Subject, blob_ref, measure_artifact
-from edgefleet_agent.measure.meter import EnergyMeter, NoSensor, TimedPart
+from edgefleet_agent.measure.meter import EnergyMeter, Metered, NoSensor, TimedPart
 from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_agent.wire.reasons import Provenance, Reason, VerdictStatus
 from edgefleet_agent.wire.report import EnergySummary
 
 
@@ -20,10 +22,13 @@ class WatchedMeter(NoSensor):
     """Notes what it is asked to do, and claims 2 mJ for every inference."""
 
     extra_s = 3.0
-    least_timed_s = 0.2
 
-    def __init__(self) -> None:
+    def __init__(self, **energy: Any) -> None:
         self.calls: list[str] = []
+        self.energy = {"value_mj": 2.0, **energy}
+
+    def least_timed_s(self, n_launches: int) -> float:
+        return 0.2 / n_launches
 
     def look(self) -> None:
         self.calls.append("look")
@@ -37,11 +42,16 @@ class WatchedMeter(NoSensor):
     def close(self) -> None:
         self.calls.append("close")
 
-    def summarize(self, part: TimedPart) -> EnergySummary:
-        self.calls.append("summarize")
-        return EnergySummary(value_mj=2.0, detail={"n": len(part.start_ns)})
+    def collect(self, part: TimedPart) -> Metered:
+        self.calls.append("collect")
+        return Metered(part)
 
-    def blobs(self) -> dict[str, bytes]:
+    def summarize(self, launches: Sequence[Metered]) -> EnergySummary:
+        self.calls.append("summarize")
+        counts = {"n": sum(len(one.part.start_ns) for one in launches), "n_launches": len(launches)}
+        return EnergySummary(**{"detail": counts, **self.energy})
+
+    def blobs(self, launches: Sequence[Metered]) -> dict[str, bytes]:
         return {"power": b"samples"}
 
 
@@ -73,12 +83,12 @@ def test_meter_is_used_around_the_timed_part(subject: Subject) -> None:
     meter = WatchedMeter()
     silences: dict[str, float] = {}
     measurement = measure(subject, meter, silences.__setitem__)
-    assert meter.calls == ["look", "begin", "end", "close", "summarize"]
+    assert meter.calls == ["look", "begin", "end", "collect", "close", "summarize"]
     assert silences["measure"] > meter.extra_s
     report = measurement.report
     assert report.energy is not None
     assert report.latency_ms is not None
-    assert (report.energy.value_mj, report.energy.detail) == (2.0, {"n": report.latency_ms.n})
+    assert (report.energy.value_mj, report.energy.detail) == (2.0, {"n": report.latency_ms.n, "n_launches": 1})
     assert "power" in report.samples
 
 
@@ -117,4 +127,33 @@ def test_board_without_a_sensor_says_so() -> None:
     meter.begin()
     meter.end()
     meter.close()
-    assert meter.blobs() == {}
+    assert meter.blobs([]) == {}
+
+
+def quiet(_phase: str, _silent_for_s: float) -> None:
+    """Nobody follows."""
+
+
+def test_every_launch_is_metered(subject: Subject) -> None:
+    meter = WatchedMeter()
+    twice = replace(subject, settings=subject.settings.model_copy(update={"launches": 2}))
+    report = measure(twice, meter, quiet).report
+    assert meter.calls == [*["look", "begin", "end", "collect"] * 2, "close", "summarize"]
+    assert report.energy is not None
+    assert report.latency_ms is not None
+    assert report.energy.detail == {"n": report.latency_ms.n, "n_launches": 2}
+    assert report.environment is not None
+    assert report.environment.settings["seconds_used"] == 0.1
+
+
+@pytest.mark.parametrize("of_sensor", ["measured", "replayed", "simulated"])
+def test_a_run_is_what_its_power_sensor_is(subject: Subject, of_sensor: str) -> None:
+    report = measure(subject, WatchedMeter(sensor={"provenance": of_sensor}), quiet).report
+    assert report.provenance is Provenance(of_sensor)
+
+
+@pytest.mark.parametrize("reason", [Reason.SAMPLER_STARVED, Reason.OVERHEAD_HIGH])
+def test_a_run_that_its_metering_disturbed_is_suspect(subject: Subject, reason: Reason) -> None:
+    report = measure(subject, WatchedMeter(detail={"reasons": [reason.value]}), quiet).report
+    assert report.verdict.status is not VerdictStatus.VALID
+    assert reason in report.verdict.reasons

@@ -92,10 +92,11 @@ def test_meter_over_the_real_process() -> None:
     part = TimedPart(
         start_ns + np.arange(n, dtype=np.int64) * (elapsed_ns // n), np.full(n, elapsed_ns // n, dtype=np.int64), 1
     )
-    summary = meter.summarize(part)
+    metered = [meter.collect(part)]
+    summary = meter.summarize(metered)
     rejected = summary.detail.get("rejected") or {"mean_power_w": summary.mean_power_w}
     assert rejected["mean_power_w"] == pytest.approx(4.0, abs=0.01)
-    assert "power" in meter.blobs()
+    assert "power" in meter.blobs(metered)
 
 
 def _is_alive(pid: int) -> bool:

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, reach_verdict
+from edgefleet_agent.measure.verdict import Evidence, SupplyLevels, join_verdicts, judge_energy, reach_verdict
 from edgefleet_agent.statistics import SteadyOutcome
 from edgefleet_agent.wire.reasons import Reason, VerdictStatus
-from edgefleet_agent.wire.report import Conditions
+from edgefleet_agent.wire.report import Conditions, EnergySummary, Verdict
 
 SPAN_S = 10.0
 
@@ -130,3 +130,30 @@ def test_reasons_of_all_launches_are_gathered_once() -> None:
         Evidence(SteadyOutcome.SLOWDOWN, 0, conditions, conditions, 0.0, cooled_down=False),
     ]
     assert reach_verdict(*launches).reasons == [Reason.SLOWDOWN, Reason.NOT_COOLED_DOWN]
+
+
+@pytest.mark.parametrize(
+    ("remarks", "reasons"),
+    [
+        ([], []),
+        (["sampler_starved"], [Reason.SAMPLER_STARVED]),
+        (["idle_drift", "overhead_high"], [Reason.OVERHEAD_HIGH]),
+        # these are about the energy alone: its value is null, or its uncertainty says it
+        (["sensor_saturated", "too_few_repeats", "net_not_positive", "uncertainty_unknown"], []),
+    ],
+)
+def test_energy_remarks_that_touch_the_run_make_it_suspect(remarks: "list[str]", reasons: "list[Reason]") -> None:
+    reached = judge_energy(EnergySummary(value_mj=1.0, detail={"reasons": remarks}))
+    assert list(reached.reasons) == reasons
+    assert reached.status is (VerdictStatus.SUSPECT if reasons else VerdictStatus.VALID)
+
+
+def test_energy_that_was_not_wanted_says_nothing_of_the_run() -> None:
+    assert judge_energy(EnergySummary(value_mj=None, reason=Reason.NO_SENSOR)).status is VerdictStatus.VALID
+
+
+def test_the_worst_of_several_verdicts_stands_with_all_reasons() -> None:
+    busy = Verdict(status=VerdictStatus.SUSPECT, reasons=[Reason.HOST_BUSY])
+    hot = Verdict(status=VerdictStatus.INVALID, reasons=[Reason.THROTTLED_NOW, Reason.HOST_BUSY])
+    joined = join_verdicts([Verdict(status=VerdictStatus.VALID), busy, hot])
+    assert joined == Verdict(status=VerdictStatus.INVALID, reasons=[Reason.HOST_BUSY, Reason.THROTTLED_NOW])

@@ -188,6 +188,11 @@ class Rig:
         return part
 
 
+def summary_of(meter: SampledEnergyMeter, *parts: TimedPart) -> EnergySummary:
+    """The summary of one launch, the last one."""
+    return meter.summarize([meter.collect(part) for part in parts])
+
+
 def fake_spec(kind: str = "ina226", waveform: Waveform = IDLE, **options: Any) -> SensorSpec:
     shunt = ShuntCalibration(0.1 if kind == "ina219" else 0.01)
     return SensorSpec(kind, shunt=shunt, fake=fake_options(waveform, **options))
@@ -205,7 +210,7 @@ def fake_spec(kind: str = "ina226", waveform: Waveform = IDLE, **options: Any) -
 )
 def test_sensor_that_does_not_start_gives_null_with_its_reason(reason: Reason, options: dict[str, Any]) -> None:
     rig = Rig(fake_spec(**options))
-    summary = rig.meter.summarize(rig.run())
+    summary = summary_of(rig.meter, rig.run())
     assert (summary.value_mj, summary.reason) == (None, reason)
     assert summary.detail["message"]
 
@@ -214,13 +219,13 @@ def test_charging_battery_is_unusable(tmp_path: Path) -> None:
     for name, text in {"type": "Battery", "status": "Charging", "power_now": "1"}.items():
         (tmp_path / name).write_text(text)
     rig = Rig(SensorSpec("power_supply", path=str(tmp_path)))
-    assert rig.meter.summarize(rig.run()).reason is Reason.SENSOR_UNUSABLE
+    assert summary_of(rig.meter, rig.run()).reason is Reason.SENSOR_UNUSABLE
 
 
 def test_garbled_trace_is_an_invalid_reading(tmp_path: Path) -> None:
     (tmp_path / "trace.csv").write_text("t_s,mV\n0,1\n")
     rig = Rig(SensorSpec("replay", path=str(tmp_path / "trace.csv")))
-    assert rig.meter.summarize(rig.run()).reason is Reason.READING_INVALID
+    assert summary_of(rig.meter, rig.run()).reason is Reason.READING_INVALID
 
 
 def failing(error: Callable[[], SensorError]) -> Callable[[SensorSpec, SamplerSettings], VirtualSampler]:
@@ -243,7 +248,7 @@ def test_chip_of_another_process_is_in_use(tmp_path: Path) -> None:
     meter.begin()
     meter.end()
     empty = np.zeros(0, dtype=np.int64)
-    assert meter.summarize(TimedPart(empty, empty, 1)).reason is Reason.SENSOR_IN_USE
+    assert summary_of(meter, TimedPart(empty, empty, 1)).reason is Reason.SENSOR_IN_USE
     owner.release()
 
 
@@ -253,7 +258,7 @@ def test_sampler_that_dies_costs_the_energy_only(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(VirtualSampler, "stop", die)
     rig = Rig(fake_spec())
-    assert rig.meter.summarize(rig.run()).reason is Reason.SAMPLER_DIED
+    assert summary_of(rig.meter, rig.run()).reason is Reason.SAMPLER_DIED
 
 
 def test_runner_that_dies_in_mid_window_leaves_an_incomplete_window() -> None:
@@ -261,7 +266,7 @@ def test_runner_that_dies_in_mid_window_leaves_an_incomplete_window() -> None:
     rig.meter.begin()
     rig.meter.close()
     empty = np.zeros(0, dtype=np.int64)
-    assert rig.meter.summarize(TimedPart(empty, empty, 1)).reason is Reason.WINDOW_INCOMPLETE
+    assert summary_of(rig.meter, TimedPart(empty, empty, 1)).reason is Reason.WINDOW_INCOMPLETE
 
 
 def test_code_without_a_reason_is_not_readable() -> None:
@@ -274,13 +279,13 @@ def test_meter_gives_energy_scope_and_raw_samples() -> None:
     waveform = Bursts(IDLE, (Burst(1.02, 4.02, Constant(3.0)),))
     rig = Rig(fake_spec(waveform=waveform))
     part = rig.run()
-    summary = rig.meter.summarize(part)
+    summary = summary_of(rig.meter, part)
     assert summary.reason is None
     assert summary.value_mj == pytest.approx(100.0, rel=0.02)
     assert summary.net_mj == pytest.approx(60.0, rel=0.02)
     assert summary.sensor is not None
     assert summary.sensor["provenance"] == "simulated"
-    header, columns = decode_samples(rig.meter.blobs()["power"])
+    header, columns = decode_samples(rig.meter.blobs([rig.meter.collect(part)])["power"])
     assert header["scope"] == "board_5v_input"
     assert len(columns["t_ns"]) == len(columns["power_uw"]) > 900
 
@@ -296,14 +301,16 @@ def test_first_look_narrows_the_range() -> None:
 
 def test_meter_can_be_used_again() -> None:
     rig = Rig(fake_spec(waveform=Square(2.0, 5.0, 0.02)))
-    summaries = [rig.meter.summarize(rig.run()) for _ in range(2)]
+    summaries = [summary_of(rig.meter, rig.run()) for _ in range(2)]
     assert [summary.value_mj for summary in summaries] == pytest.approx([70.0, 70.0], rel=0.01)
 
 
 def test_meter_announces_its_time_and_the_shortest_timed_part() -> None:
     rig = Rig(fake_spec(), EnergyPolicy())
     assert rig.meter.extra_s == pytest.approx(2 * 5.0 + 2.0, abs=0.1)
-    assert rig.meter.least_timed_s == pytest.approx(5 * 10 * 1.1)
+    assert rig.meter.least_timed_s(1) == pytest.approx(5 * 10 * 1.1)
+    assert rig.meter.least_timed_s(2) == pytest.approx(3 * 10 * 1.1)
+    assert rig.meter.least_timed_s(9) == pytest.approx(10 * 1.1)
 
 
 def test_meter_reserves_a_core_the_threads_leave_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,4 +321,36 @@ def test_meter_reserves_a_core_the_threads_leave_free(monkeypatch: pytest.Monkey
 
 def test_default_policy_needs_ten_seconds_a_window() -> None:
     rig = Rig(fake_spec(waveform=Constant(3.0)), replace(EnergyPolicy(), idle_s=1.0))
-    assert Reason.WINDOW_TOO_SHORT.value in rig.meter.summarize(rig.run()).detail["reasons"]
+    assert Reason.WINDOW_TOO_SHORT.value in summary_of(rig.meter, rig.run()).detail["reasons"]
+
+
+class TestSeveralLaunches:
+    def test_every_launch_is_metered_and_named_in_the_samples(self) -> None:
+        from edgefleet_agent.wire.samples import decode_samples
+
+        rig = Rig(fake_spec(waveform=Square(2.0, 5.0, 0.02)))
+        metered = [rig.meter.collect(rig.run()) for _ in range(3)]
+        summary = rig.meter.summarize(metered)
+        assert summary.value_mj == pytest.approx(70.0, rel=0.01)
+        assert summary.detail["n_launches"] == 3
+        assert summary.detail["launch_mj"] == pytest.approx([70.0] * 3, rel=0.01)
+        header, columns = decode_samples(rig.meter.blobs(metered)["power"])
+        assert sorted(set(columns["launch"])) == [0, 1, 2]
+        assert len(header["idle_before_ns"]) == len(header["idle_after_ns"]) == 3
+
+    def test_one_launch_that_could_not_be_metered_leaves_no_figure(self) -> None:
+        rig = Rig(fake_spec(waveform=Square(2.0, 5.0, 0.02)))
+        good = rig.meter.collect(rig.run())
+        died = replace(good, recording=None, failure=SamplerFailed("sampler_died", "status -9"))
+        summary = rig.meter.summarize([good, died])
+        assert (summary.value_mj, summary.reason) == (None, Reason.SAMPLER_DIED)
+        assert summary.detail["n_launches"] == 1
+        cut = replace(good, idle_after=None)
+        assert rig.meter.summarize([good, cut]).reason is Reason.WINDOW_INCOMPLETE
+
+    def test_launches_share_the_windows_that_are_needed(self) -> None:
+        rig = Rig(fake_spec(waveform=Square(2.0, 5.0, 0.02)), replace(QUICK, least_window_s=1.0))
+        parts = [rig.meter.collect(rig.run(1.2)) for _ in range(5)]
+        summary = rig.meter.summarize(parts)
+        assert summary.reason is None
+        assert summary.detail["n_windows"] == 5

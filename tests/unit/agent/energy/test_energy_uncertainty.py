@@ -17,6 +17,7 @@ from edgefleet_agent.measure.energy_uncertainty import (
     effective_codes,
     effective_freedom,
     make_budget,
+    repeat_scatter,
     student_t_975,
     window_uncertainty,
 )
@@ -144,3 +145,23 @@ class TestOverhead:
         assert overhead.median_ratio.value == pytest.approx(1.05)
         assert overhead.remarks == (Reason.OVERHEAD_HIGH,)
         assert set(overhead.to_json()) == {"overhead_median_ratio", "overhead_p99_ratio"}
+
+
+class TestLaunches:
+    def test_scatter_between_launches_stands_where_it_is_larger(self) -> None:
+        """Two launches at 99 and 101: s = sqrt(2), s / sqrt(2) = 1 with one degree of freedom."""
+        values = np.array([99.0, 99.0, 99.0, 101.0, 101.0, 101.0])
+        assert repeat_scatter(values, [0, 0, 0, 1, 1, 1]) == pytest.approx((1.0, 1.0))
+        # taken as six independent windows: s = sqrt(6 / 5), s / sqrt(6) = 0.447
+        assert repeat_scatter(values) == pytest.approx((0.4472, 5.0), abs=1e-4)
+
+    def test_launches_that_are_alike_leave_the_scatter_of_the_windows(self) -> None:
+        values = np.array([99.0, 101.0, 99.0, 101.0])
+        assert repeat_scatter(values, [0, 0, 1, 1]) == pytest.approx((0.5774, 3.0), abs=1e-4)
+
+    def test_few_launches_widen_the_interval_by_student_s_factor(self) -> None:
+        window = WindowUncertainty(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        energies = np.array([99.0, 99.0, 101.0, 101.0])
+        budget = make_budget([window] * 4, energies, np.ones(4), [0, 0, 1, 1])
+        assert budget.terms_j["scatter"] == pytest.approx(1.0)
+        assert budget.coverage_factor == pytest.approx(12.706)

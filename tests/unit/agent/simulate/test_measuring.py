@@ -127,6 +127,8 @@ class TestRefusals:
             ("coral-usb", {"precision": "fp32"}),
             ("raspberry-pi-4", {"manifest": {}}),
             ("raspberry-pi-4", {"settings": MeasureSettings(mode="duty_cycle", rate_per_s=10.0)}),
+            ("raspberry-pi-4", {"settings": MeasureSettings(provider="xnnpack")}),
+            ("raspberry-pi-4", {"settings": MeasureSettings(delegate="none")}),
         ],
     )
     def test_what_cannot_be_simulated_is_a_coded_failure(self, board: str, changes: "dict[str, Any]") -> None:
