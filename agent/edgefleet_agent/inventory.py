@@ -16,6 +16,7 @@ from typing import Optional, Union
 import psutil
 
 from edgefleet_agent.measure.child_process import child_environment
+from edgefleet_agent.measure.coral import coral_labels, has_coral_usb
 from edgefleet_agent.measure.emulation import find_emulator
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, cpu_model, operating_system, read_text
 from edgefleet_agent.measure.jetson import jetson_labels
@@ -44,9 +45,6 @@ BOARD_MODELS: Sequence[tuple[str, str]] = (
     ("Coral", "coral-dev-board"),
 )
 """Words of /proc/device-tree/model -> board kind; ``Phanbell`` is the device tree's name of the Coral Dev Board."""
-
-CORAL_USB_IDS = frozenset({("1a6e", "089a"), ("18d1", "9302")})
-"""USB vendor and product of the Coral accelerator before and after its firmware is loaded (coral.ai, udev rules)."""
 
 PROBE = (
     "import importlib, json, platform, sys\n"
@@ -86,7 +84,7 @@ def take_inventory(settings: AgentSettings, roots: Roots = THIS_HOST, sensors: S
     found, failures = probe_runtimes(settings.interpreters)
     emulator = find_emulator(roots) or ("unknown" if settings.emulated else None)
     noticed = {
-        **({"accelerator": "coral-usb"} if has_coral_usb(roots) else {}),
+        **coral_labels(roots),
         **({EMULATOR: emulator} if emulator is not None else {}),
         **jetson_labels(),
     }
@@ -118,12 +116,6 @@ def detect_board(roots: Roots) -> str:
     model = read_text(roots.proc / "device-tree/model") or ""
     known = next((kind for words, kind in BOARD_MODELS if words in model), None)
     return known or ("coral-usb" if has_coral_usb(roots) else LINUX_HOST)
-
-
-def has_coral_usb(roots: Roots) -> bool:
-    """Is a Coral USB accelerator plugged in?"""
-    devices = (roots.sys / "bus/usb/devices").glob("*")
-    return any((read_text(item / "idVendor"), read_text(item / "idProduct")) in CORAL_USB_IDS for item in devices)
 
 
 def probe_runtimes(

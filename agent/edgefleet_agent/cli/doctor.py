@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgefleet_agent.cli.energy import configured_sensors
 from edgefleet_agent.inventory import EMULATOR, Inventory, take_inventory
+from edgefleet_agent.measure.coral import accelerators, describe_accelerators
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, read_conditions
 from edgefleet_agent.sensors.selftest import describe_sensors
 from edgefleet_agent.sensors.spec import SensorSpec
@@ -51,6 +52,7 @@ def examine(inventory: Inventory, roots: Roots, configured: Sequence[SensorSpec]
         _frequency(roots),
         _peak_memory(Path("/proc/self/clear_refs")),
         _temperature(roots),
+        *_accelerators(inventory, roots),
         *_sensors(configured),
     ]
 
@@ -142,6 +144,14 @@ def _temperature(roots: Roots) -> Finding:
     if not zones:
         return Finding("temperature", "warning", "no thermal zone is readable", "overheating can't be noticed here")
     return Finding("temperature", "ok", ", ".join("{} {:.1f} C".format(*zone) for zone in zones.items()))
+
+
+def _accelerators(inventory: Inventory, roots: Roots) -> list[Finding]:
+    missing = inventory.interpreter_for("edgetpu") is None
+    return [
+        Finding(item.subject, item.level, item.text, item.advice)
+        for item in describe_accelerators(accelerators(roots), runtime_missing=missing)
+    ]
 
 
 def _sensors(configured: Sequence[SensorSpec]) -> list[Finding]:

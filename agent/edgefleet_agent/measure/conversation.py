@@ -10,6 +10,7 @@ from typing import Optional
 
 from edgefleet_agent.errors import MeasurementFailed
 from edgefleet_agent.measure.child_process import RunnerProcess
+from edgefleet_agent.measure.coral import coral_options
 from edgefleet_agent.measure.engine_options import engine_options
 from edgefleet_agent.measure.runner_archive import write_runner_archive
 from edgefleet_agent.measure.runtimes import runtime_named
@@ -89,6 +90,7 @@ class Conversation:
                 "options": {
                     "layouts": input_layouts(subject.manifest),
                     **engine_options(subject, self._bench),
+                    **coral_options(subject.manifest),
                     **subject.options,
                 },
                 **changes,

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model
+from edgefleet_agent.runner.edgetpu_devices import find_accelerators
 from edgefleet_agent.runner.edgetpu_file import is_edgetpu_file, is_tflite_file
 from edgefleet_agent.runner.failure import RunnerFailure
 from edgefleet_agent.runner.tflite_tensors import from_output, tensor_facts, to_input
@@ -91,7 +92,8 @@ def _device(options: "Dict[str, Any]") -> str:
 
 
 def _create_interpreter(request: LoadRequest, device: str) -> "Tuple[Any, Dict[str, Any]]":
-    facts = dict(_versions(), device=device or "any")
+    speeds = [item.usb_mbit_s for item in find_accelerators() if item.bus == "usb"]
+    facts = dict(_versions(), device=device or "any", usb_mbit_s=speeds)
     try:
         if coral is not None:
             interpreter = coral.make_interpreter(request.artifact, device=device or None)
