@@ -18,16 +18,14 @@ SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "twin": "github google-coral/test_data: a model and its compiled _edgetpu twin, one custom operator left",
         "test_data": "github google-coral/test_data: published for the Edge TPU, its compiled twin not read",
-        "table": "coral.ai/docs/edgetpu/models-intro, copied at developer.axis.com, ARTPEC-7 supported ops (2025)",
+        "table": "coral.ai/docs/edgetpu/models-intro, copied at developer.axis.com, ARTPEC-7 supported ops",
         "archived": "coral.ai/docs/edgetpu/models-intro, older copy: github dgist-datalab/Datalab_Intern, Edge_TPU",
         "requirements": "coral.ai/docs/edgetpu/models-intro, restated at developer.axis.com, ARTPEC-7 optimization tips",
         "names": "names in coral.ai's table as copied in a text of 2024 (FRC Vision Research, part 1b), without limits",
         "issue-27": "github google-coral/edgetpu issue 27: fully-connected or softmax layer with 2D output",
         "issue-420": "github google-coral/edgetpu issues 396 and 420: version not supported by compiler 15",
         "issue-461": "github google-coral/edgetpu issue 461: a Mean over 256x128x3 stayed on the CPU",
-        "issue-490": "github google-coral/edgetpu issue 490: DEQUANTIZE is working on an unsupported data type",
         "issue-631": "github google-coral/edgetpu issue 631: compiler 16 does not know CONV_2D 6",
-        "issue-829": "github google-coral/edgetpu issue 829: compiler 16 refuses a graph with dynamic-sized tensors",
         "issue-845": "github google-coral/edgetpu issue 845: compiler 16 does not know TRANSPOSE_CONV 4",
         "issue-879": "github google-coral/edgetpu issue 879: compiler 16 does not know QUANTIZE 3",
         "log-fc9": "a published compiler log of 2026: FULLY_CONNECTED 9 (keep_num_dims) not supported, 4 mapped",
@@ -165,7 +163,9 @@ _RULES: Final = (
     OperatorRule("RELU_N1_TO_1"),
     OperatorRule("RESHAPE", versions={1: "twin"}, roles=_AXIS, caution=_SIZE_CAUTION, caution_source="table"),
     OperatorRule("RESIZE_BILINEAR", roles=_AXIS, caution=_RESIZE_CAUTION, caution_source="issue-420"),
-    OperatorRule("RESIZE_NEAREST_NEIGHBOR", roles=_AXIS, caution=_RESIZE_CAUTION, caution_source="issue-420"),
+    OperatorRule(
+        "RESIZE_NEAREST_NEIGHBOR", source="archived", roles=_AXIS, caution=_RESIZE_CAUTION, caution_source="issue-420"
+    ),
     OperatorRule("RSQRT", source="names"),
     OperatorRule("SLICE", source="archived", roles={1: "parameter", 2: "parameter"}),
     OperatorRule(
@@ -198,9 +198,9 @@ _RULES: Final = (
             Limit("slice_mask", "no ellipsis mask and no new-axis mask", "archived"),
         ),
     ),
-    OperatorRule("SUB"),
+    OperatorRule("SUB", source="archived"),
     OperatorRule("SUM", source="names", roles=_AXIS),
-    OperatorRule("TANH"),
+    OperatorRule("TANH", source="archived"),
     OperatorRule(
         "TRANSPOSE",
         source="names",

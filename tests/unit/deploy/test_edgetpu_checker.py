@@ -10,7 +10,7 @@ import pytest
 from edgefleet_deploy.edgetpu_checker import EdgeTpuReport, check_edgetpu
 from edgefleet_deploy.edgetpu_limits import CHECKS
 from edgefleet_deploy.edgetpu_model import read_tflite
-from edgefleet_deploy.edgetpu_rules import GENERAL_LIMITS, RULES, SOURCES
+from edgefleet_deploy.edgetpu_rules import GENERAL_LIMITS, RULES, SOURCES, OperatorRule
 from edgefleet_deploy.errors import FileUnusable
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/edge-tflite"
@@ -432,6 +432,19 @@ class TestUnusableFiles:
         assert caught.value.code == "file_damaged"
 
 
+def page_row(rule: OperatorRule) -> str:
+    """A rule as docs/edgetpu.md shows it."""
+    versions = ", ".join(f"{version} ({source})" for version, source in rule.versions.items()) or "-"
+    if rule.refused_from is not None:
+        versions += f"; refused from {rule.refused_from} ({rule.refused_source})"
+    notes = [
+        f"{limit.text} ({limit.source}{'' if limit.confidence == 'documented' else ', ' + limit.confidence})"
+        for limit in rule.limits
+    ]
+    notes += [f"caution: {rule.caution} ({rule.caution_source})"] if rule.caution else []
+    return f"| {rule.name} | {rule.source} | {versions} | {'; '.join(notes) or '-'} |"
+
+
 class TestRules:
     def test_every_source_is_known_and_every_limit_has_a_check(self) -> None:
         limits = [limit for rule in RULES.values() for limit in rule.limits]
@@ -439,8 +452,15 @@ class TestRules:
         sources |= {source for rule in RULES.values() for source in rule.versions.values()}
         sources |= {rule.refused_source for rule in RULES.values() if rule.refused_from is not None}
         sources |= {rule.caution_source for rule in RULES.values() if rule.caution}
-        assert sources <= set(SOURCES)
+        assert sources == set(SOURCES)
         assert {limit.code for limit in (*limits, *GENERAL_LIMITS)} == set(CHECKS)
+
+    def test_page_shows_every_rule_and_source(self) -> None:
+        lines = set(DOCS.read_text().splitlines())
+        wanted = {page_row(rule) for rule in RULES.values()}
+        wanted |= {f"| `{limit.code}` | {limit.text} | {limit.source} |" for limit in GENERAL_LIMITS}
+        wanted |= {f"| {key} | {text} |" for key, text in SOURCES.items()}
+        assert wanted - lines == set()
 
     def test_refused_versions_are_none_that_was_seen(self) -> None:
         assert all(max(rule.versions, default=0) < (rule.refused_from or 99) for rule in RULES.values())
