@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgefleet_compression.data.dataset import Array, Split
 from edgefleet_compression.errors import DataInvalid
+from edgefleet_compression.structure import InputSpec
 
 BATCH: Final = 512
 UINT8_SCALE: Final = 255.0
@@ -30,9 +31,24 @@ class Evaluation:
 
 
 def as_tensor(x: Array) -> Tensor:
-    """Return samples as float32; uint8 (an image as stored) is scaled to 0..1."""
+    """Return samples as float32; uint8 (an image as stored) is scaled to 0..1, int64 (token ids) stays as it is."""
     tensor = torch.from_numpy(x)
+    if tensor.dtype == torch.int64:
+        return tensor
     return tensor.to(torch.float32) / UINT8_SCALE if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+
+
+def example_input(spec: InputSpec, *, n_samples: int = 1) -> Tensor:
+    """Return a batch of zeros (n_samples, ...) of the network's input type: it shows shapes, not values."""
+    dtype = torch.int64 if spec.dtype == "int64" else torch.float32
+    return torch.zeros(n_samples, *spec.shape, dtype=dtype)
+
+
+def random_input(spec: InputSpec, *, n_samples: int, generator: torch.Generator) -> Tensor:
+    """Return standard-normal samples (n_samples, ...), or token ids drawn evenly from all but padding."""
+    if spec.n_values is None:
+        return torch.randn(n_samples, *spec.shape, generator=generator)
+    return torch.randint(1, spec.n_values, (n_samples, *spec.shape), generator=generator)
 
 
 def predict_logits(model: nn.Module, x: Tensor) -> Tensor:

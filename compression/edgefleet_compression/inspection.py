@@ -45,6 +45,8 @@ class TensorFacts(BaseModel):
     name: str
     shape: list[int | None]
     dtype: str
+    n_values: int | None = None
+    """Token ids lie below this; null where the file does not say."""
 
 
 class ModelFacts(BaseModel):
@@ -161,7 +163,12 @@ def _safetensors_facts(path: Path) -> ModelFacts:
     return ModelFacts(
         format="safetensors",
         inputs=[
-            TensorFacts(name=structure.input.name, shape=[None, *structure.input.shape], dtype=structure.input.dtype)
+            TensorFacts(
+                name=structure.input.name,
+                shape=[None, *structure.input.shape],
+                dtype=structure.input.dtype,
+                n_values=structure.input.n_values,
+            )
         ],
         outputs=[TensorFacts(name="output", shape=[None, structure.task.n_classes], dtype="float32")],
         n_parameters=n_parameters,

@@ -40,11 +40,20 @@ class LayerShape(_Part):
 
 
 class InputSpec(_Part):
-    """The network's input, without the batch."""
+    """The network's input, without the batch. int64: token ids, 0 is padding."""
 
     name: str = Field("input", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)
-    shape: tuple[Count, ...] = Field(min_length=1, max_length=5, description="[C, H, W] of an image.")
-    dtype: Literal["float32"] = "float32"
+    shape: tuple[Count, ...] = Field(min_length=1, max_length=5, description="[C, H, W] of an image, [T] of a text.")
+    dtype: Literal["float32", "int64"] = "float32"
+    n_values: Annotated[int, Field(ge=2, le=65536)] | None = Field(
+        None, description="int64: token ids lie in 0..n_values - 1; null for float32."
+    )
+
+    @model_validator(mode="after")
+    def _ids_are_bounded(self) -> "InputSpec":
+        if (self.dtype == "int64") != (self.n_values is not None):
+            raise PydanticCustomError("n_values_mismatch", "int64 inputs need n_values, float32 inputs have none.")
+        return self
 
 
 class TaskSpec(_Part):
@@ -137,9 +146,11 @@ def parse_structure(text: str) -> Structure:
             code="structure_invalid",
         ) from error
     arguments = parse_arguments(structure.architecture, structure.arguments)
-    if not arguments.accepts(structure.input.shape):
+    found = (structure.input.dtype, structure.input.n_values)
+    if not arguments.accepts(structure.input.shape) or found != (arguments.input_type, arguments.n_values):
         raise ModelFileInvalid(
-            f"{structure.architecture} with these arguments does not take samples of shape {list(structure.input.shape)}.",
+            f"{structure.architecture} with these arguments takes {arguments.describe_input()}, not {structure.input.dtype} "
+            f"of shape {list(structure.input.shape)}.",
             code="structure_invalid",
         )
     return structure

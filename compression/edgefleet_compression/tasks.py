@@ -9,19 +9,20 @@ import torch
 from edgefleet_compression.candidate import Candidate, TorchCandidate, file_name, load_candidate, save_candidate
 from edgefleet_compression.child import Emit
 from edgefleet_compression.context import Context
-from edgefleet_compression.data.dataset import DataSet, require_labels
+from edgefleet_compression.data.dataset import Array, DataSet, require_labels
+from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.data.registry import load_data
 from edgefleet_compression.evaluate import evaluate
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
-from edgefleet_compression.models.specs import check_input_shape, parse_arguments
+from edgefleet_compression.models.specs import check_input_shape, input_arguments, parse_arguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import apply, pass_seed, run_recipe
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
 from edgefleet_compression.recipe import parse_recipe
 from edgefleet_compression.records import Stats
 from edgefleet_compression.requests import CompressRequest, TrainModelRequest
-from edgefleet_compression.stats import count_parameters, count_stats
+from edgefleet_compression.stats import count_network, count_parameters
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
 
 BASELINE_OPTIMIZER: Final = Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -33,6 +34,7 @@ def train_model(request: TrainModelRequest, emit: Emit) -> dict[str, Any]:
     set_deterministic(request.threads)
     data = require_labels(load_data(request.data), "train_model")
     untrained = new_candidate(request.architecture, request.arguments, data, seed=request.seed)
+    data = fit_to(untrained.structure, data)
     spec = Train(budget=Budget(epochs=request.epochs), optimizer=BASELINE_OPTIMIZER, lr_schedule=BASELINE_SCHEDULE)
     trained = apply(spec, untrained, Context(data, pass_seed(request.seed, 0), None, emit))
     assert isinstance(trained, TorchCandidate)
@@ -49,7 +51,8 @@ def new_candidate(architecture: str, arguments: Mapping[str, Any], data: DataSet
     """Return an untrained network that fits the data set; its weights depend on the seed alone."""
     shape = tuple(int(length) for length in data.train.x.shape[1:])
     n_classes = data.n_classes or 1
-    checked = parse_arguments(architecture, {"in_channels": shape[0], "n_classes": n_classes, **arguments})
+    follow = input_arguments(architecture, shape, n_values=_n_values(data.train.x))
+    checked = parse_arguments(architecture, {**follow, "n_classes": n_classes, **arguments})
     check_input_shape(architecture, checked, shape)
     document = checked.model_dump(mode="json")
     with torch.random.fork_rng(devices=[]):
@@ -59,10 +62,15 @@ def new_candidate(architecture: str, arguments: Mapping[str, Any], data: DataSet
         architecture=architecture,
         arguments=document,
         layers=read_layers(model),
-        input=InputSpec(shape=shape),
+        input=InputSpec(shape=shape, dtype=checked.input_type, n_values=checked.n_values),
         task=TaskSpec(n_classes=checked.n_classes),
     )
     return TorchCandidate(model.eval(), structure)
+
+
+def _n_values(array: Array) -> int:
+    """One more than the largest value of an integer array; 0 for others."""
+    return int(array.max()) + 1 if array.dtype.kind in "iu" and array.size else 0
 
 
 def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
@@ -94,5 +102,5 @@ def set_deterministic(threads: int) -> None:
 
 def _stats(candidate: Candidate) -> Stats:
     if isinstance(candidate, TorchCandidate):
-        return count_stats(candidate.model, candidate.structure.input.shape)
+        return count_network(candidate.model, candidate.structure.input)
     return count_onnx_stats(candidate.model)

@@ -93,8 +93,8 @@ def require_labels(data: DataSet | None, purpose: str) -> DataSet:
     return data
 
 
-def check_fits(data: DataSet, *, shape: tuple[int, ...], n_classes: int | None) -> None:
-    """Raise DataInvalid unless samples have this shape (without the batch) and labels lie below ``n_classes``."""
+def check_shape(data: DataSet, shape: tuple[int, ...]) -> None:
+    """Raise DataInvalid ``data_shape_mismatch`` unless samples have this shape (without the batch)."""
     found = tuple(data.train.x.shape[1:])
     if found != shape:
         raise DataInvalid(
@@ -102,7 +102,6 @@ def check_fits(data: DataSet, *, shape: tuple[int, ...], n_classes: int | None) 
             code="data_shape_mismatch",
             detail={"expected": list(shape), "found": list(found)},
         )
-    check_labels(data, n_classes)
 
 
 def check_labels(data: DataSet, n_classes: int | None) -> None:

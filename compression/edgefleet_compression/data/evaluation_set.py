@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgefleet_compression.data.dataset import Array, DataSet, Split, check_labels
+from edgefleet_compression.data.fitting import check_tokens
 from edgefleet_compression.data.registry import load_data
 from edgefleet_compression.errors import DataInvalid
 from edgefleet_compression.inspection import ModelFacts, TensorFacts, inspect_model_file
@@ -99,6 +100,8 @@ def _check_array(item: TensorFacts, array: Array) -> None:
             code="data_shape_mismatch",
             detail={"expected": expected, "found": found},
         )
+    if item.n_values is not None:
+        check_tokens(array, n_values=item.n_values)
 
 
 def _write(split: Split, path: Path) -> None:

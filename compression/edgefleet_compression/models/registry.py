@@ -6,10 +6,16 @@ from typing import Any, Final
 
 from torch import nn
 
-from edgefleet_compression.models import resnet
+from edgefleet_compression.models import mobilenet_v2, resnet, transformer
 from edgefleet_compression.models.specs import parse_arguments
 
-BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType({"resnet": resnet.build})
+BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
+    {
+        "resnet": resnet.build,
+        "mobilenet_v2": mobilenet_v2.build,
+        "transformer": transformer.build,
+    }
+)
 """Architecture name -> builder; has the same keys as ``specs.ARCHITECTURES``."""
 
 

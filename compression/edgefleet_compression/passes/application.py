@@ -8,7 +8,8 @@ from typing import Any, Final
 from edgefleet_compression.candidate import Candidate, TorchCandidate
 from edgefleet_compression.child import Emit
 from edgefleet_compression.context import Context, no_progress
-from edgefleet_compression.data.dataset import DataSet, check_fits
+from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes import (
     cast,
@@ -49,7 +50,7 @@ def run_recipe(
 ) -> RecipeOutcome:
     """Return what the recipe makes of the candidate, which is itself left as it is."""
     if data is not None and isinstance(candidate, TorchCandidate):
-        check_fits(data, shape=candidate.structure.input.shape, n_classes=candidate.structure.task.n_classes)
+        data = fit_to(candidate.structure, data)
     current = candidate
     n_passes = len(recipe.passes)
     for index, spec in enumerate(recipe.passes):

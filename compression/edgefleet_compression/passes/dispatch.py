@@ -14,7 +14,7 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.specs import AnyPass
 from edgefleet_compression.records import Cost, LayerChange, Skip, StepRecord
-from edgefleet_compression.stats import count_stats
+from edgefleet_compression.stats import count_network
 from edgefleet_compression.structure import Structure
 
 
@@ -57,14 +57,14 @@ def apply_to_torch(
             detail={"kind": spec.kind},
         )
     started = time.perf_counter()
-    before = count_stats(candidate.model, candidate.structure.input.shape)
+    before = count_network(candidate.model, candidate.structure.input)
     outcome = work(copy.deepcopy(candidate.model), candidate.structure)
     record = StepRecord(
         spec=spec,
         seed=context.seed,
         cost=Cost(wall_s=time.perf_counter() - started, steps=outcome.steps, samples=outcome.samples),
         before=before,
-        after=count_stats(outcome.model, outcome.structure.input.shape),
+        after=count_network(outcome.model, outcome.structure.input),
         changes=outcome.changes,
         skipped=outcome.skipped,
         notes=outcome.notes,

@@ -20,7 +20,7 @@ from edgefleet_compression.records import Cost, StepRecord
 from edgefleet_compression.structure import QuantizationPlan, Structure
 
 CALIBRATION_RANDOM: Final = "calibration_random"
-"""Note: there was no data set, so ranges were found on standard-normal inputs; accuracy can suffer."""
+"""Note: there was no data set, so ranges were found on random inputs; accuracy can suffer."""
 
 
 BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
@@ -46,7 +46,7 @@ def _simulate(
     spec: Quantize, activations: ActivationFormat, model: nn.Module, structure: Structure, context: Context
 ) -> Outcome:
     samples = calibration_samples(
-        context.data, structure.input.shape, n_samples=spec.calibration.n_samples, seed=context.seed
+        context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
     )
     notes: tuple[str, ...] = (CALIBRATION_RANDOM,)
     if context.data is not None:

@@ -5,12 +5,13 @@ from torch import fx, nn
 
 from edgefleet_compression.candidate import Candidate
 from edgefleet_compression.context import Context
-from edgefleet_compression.data.dataset import check_fits, require_labels
+from edgefleet_compression.data.dataset import require_labels
+from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
-from edgefleet_compression.models.specs import parse_arguments
+from edgefleet_compression.models.specs import Arguments, parse_arguments
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import FakeQuant, Student, Train
@@ -41,16 +42,32 @@ def build_student(spec: Student, structure: Structure, *, seed: int) -> tuple[nn
             f"The student has {document.get('n_classes')} classes, the task {structure.task.n_classes}: set n_classes.",
             code="student_task_mismatch",
         )
+    _require_same_input(architecture, arguments, structure)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(architecture, document)
-    changes = {"architecture": architecture, "arguments": document, "layers": read_layers(model), "masked": ()}
+    changes = {
+        "architecture": architecture,
+        "arguments": document,
+        "layers": read_layers(model),
+        "factorised": {},
+        "masked": (),
+    }
     return model, structure.model_copy(update=changes)
 
 
+def _require_same_input(architecture: str, arguments: Arguments, structure: Structure) -> None:
+    found = (arguments.input_type, arguments.n_values)
+    if not arguments.accepts(structure.input.shape) or found != (structure.input.dtype, structure.input.n_values):
+        raise PassRefused(
+            f"The student {architecture} takes {arguments.describe_input()}, the model {structure.input.dtype} of shape "
+            f"{list(structure.input.shape)}: change the student's arguments.",
+            code="student_input_mismatch",
+        )
+
+
 def _train(spec: Train, model: nn.Module, structure: Structure, context: Context) -> Outcome:
-    data = require_labels(context.data, "train")
-    check_fits(data, shape=structure.input.shape, n_classes=structure.task.n_classes)
+    data = fit_to(structure, require_labels(context.data, "train"))
     if spec.ingredient(FakeQuant) is None or structure.simulated is None:
         refuse_quantized(spec, structure, code="train_after_quantize")
     if spec.student is not None:
@@ -64,14 +81,16 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         )
     samples = as_tensor(data.train.x)
     ingredients = make_ingredients(Assembly(spec, model, structure, context, data, samples))
-    trained = train_network(
-        model,
-        spec,
-        data,
-        ingredients=ingredients.active,
-        generator=torch.Generator().manual_seed(context.seed),
-        emit=context.emit,
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)  # dropout draws from torch's own generator
+        trained = train_network(
+            model,
+            spec,
+            data,
+            ingredients=ingredients.active,
+            generator=torch.Generator().manual_seed(context.seed),
+            emit=context.emit,
+        )
     fix_ranges_(trained.model)
     if isinstance(trained.model, fx.GraphModule):
         snap_biases_(trained.model)

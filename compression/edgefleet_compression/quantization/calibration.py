@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from edgefleet_compression.data.dataset import DataSet
-from edgefleet_compression.evaluate import as_tensor
+from edgefleet_compression.evaluate import as_tensor, random_input
 from edgefleet_compression.quantization.graph import list_points
+from edgefleet_compression.structure import InputSpec
 
 CALIBRATION_BATCH = 128
 BATCHNORM_BATCH = 256
@@ -61,10 +62,10 @@ def reestimate_batchnorm_(model: nn.Module, samples: Tensor) -> bool:
     return True
 
 
-def calibration_samples(data: DataSet | None, shape: tuple[int, ...], *, n_samples: int, seed: int) -> Tensor:
-    """Return samples of the training split, chosen by seed; standard-normal ones where there is no data."""
+def calibration_samples(data: DataSet | None, spec: InputSpec, *, n_samples: int, seed: int) -> Tensor:
+    """Return samples of the training split, chosen by seed; random ones where there is no data (``random_input``)."""
     generator = torch.Generator().manual_seed(seed)
     if data is None:
-        return torch.randn(n_samples, *shape, generator=generator)
+        return random_input(spec, n_samples=n_samples, generator=generator)
     order = torch.randperm(len(data.train), generator=generator)[:n_samples]
     return as_tensor(data.train.x)[order]

@@ -26,8 +26,12 @@ _RELU_MODULES: Final = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS: Final[frozenset[Any]] = frozenset({F.relu, torch.relu, F.relu6})
 _ADD_FUNCTIONS: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add})
 _POOL_MODULES: Final = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
+_STORING_MODULES: Final = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GELU, nn.Softmax, nn.Tanh, *_RELU_MODULES, *_POOL_MODULES)
+_STORING_FUNCTIONS: Final[frozenset[Any]] = _RELU_FUNCTIONS | _ADD_FUNCTIONS | {torch.matmul}
 _CARRYING_MODULES: Final = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Dropout)
-_CARRYING_FUNCTIONS: Final[frozenset[Any]] = frozenset({torch.flatten, F.max_pool2d})
+_CARRYING_FUNCTIONS: Final[frozenset[Any]] = frozenset({torch.flatten, F.max_pool2d, operator.getitem})
+_CARRYING_METHODS: Final = frozenset({"view", "reshape", "transpose", "permute", "flatten", "squeeze", "contiguous"})
+"""They move numbers and change none."""
 
 
 def fold_batchnorm(model: nn.Module) -> fx.GraphModule:
@@ -62,7 +66,7 @@ def insert_fake_quant_(graph_module: fx.GraphModule, activations: ActivationForm
     point_of: dict[fx.Node, str] = {}
     skipped: list[Skip] = []
     for node in list(graph_module.graph.nodes):
-        if node.op == "output" or _feeds_only_relu(node, modules):
+        if node.op in ("output", "get_attr") or _feeds_only_relu(node, modules) or _is_token_input(node, modules):
             continue
         name = _point_name(node, modules, point_of)
         if name is None:
@@ -118,13 +122,14 @@ def snap_biases_(graph_module: fx.GraphModule) -> None:
 
 def _point_name(node: fx.Node, modules: dict[str, nn.Module], point_of: dict[fx.Node, str]) -> str | None:
     """Return the name of the point that follows this node; None where the value stays float."""
-    if _is_module(node, modules, _CARRYING_MODULES) or _is_function(node, _CARRYING_FUNCTIONS):
+    is_method = node.op == "call_method" and node.target in _CARRYING_METHODS
+    if is_method or _is_module(node, modules, _CARRYING_MODULES) or _is_function(node, _CARRYING_FUNCTIONS):
         source = node.args[0]
         return point_of.get(source) if isinstance(source, fx.Node) else None
     stores = (
         node.op == "placeholder"
-        or _is_module(node, modules, (nn.Conv2d, nn.Linear, *_RELU_MODULES, *_POOL_MODULES))
-        or _is_function(node, _RELU_FUNCTIONS | _ADD_FUNCTIONS)
+        or _is_module(node, modules, _STORING_MODULES)
+        or _is_function(node, _STORING_FUNCTIONS)
     )
     return f"fq_{node.name}" if stores else None
 
@@ -133,6 +138,11 @@ def _feeds_only_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """True if the value is not stored: the runtime computes the operator and its ReLU in one kernel."""
     users = list(node.users)
     return len(users) == 1 and (_is_module(users[0], modules, _RELU_MODULES) or _is_function(users[0], _RELU_FUNCTIONS))
+
+
+def _is_token_input(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """True for an input of token ids, which are integers already."""
+    return node.op == "placeholder" and any(_is_module(user, modules, (nn.Embedding,)) for user in node.users)
 
 
 def _insert_point(

@@ -86,7 +86,7 @@ def _make_fake_quant(parts: Assembly) -> FakeQuantIngredient | None:
     if spec is None:
         return None
     calibration = calibration_samples(
-        parts.data, parts.structure.input.shape, n_samples=spec.calibration.n_samples, seed=parts.context.seed
+        parts.data, parts.structure.input, n_samples=spec.calibration.n_samples, seed=parts.context.seed
     )
     return FakeQuantIngredient(spec, train_samples=parts.samples, calibration_samples=calibration)
 
