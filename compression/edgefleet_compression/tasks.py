@@ -26,6 +26,8 @@ from edgefleet_compression.stats import count_network, count_parameters
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
 
 BASELINE_OPTIMIZER: Final = Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4)
+TEXT_OPTIMIZER: Final = Optimizer(name="adamw", lr=3e-3, weight_decay=0.01)
+"""For token ids: plain SGD hardly moves small transformers."""
 BASELINE_SCHEDULE: Final = LearningRateSchedule(name="cosine", warmup_fraction=0.1)
 
 
@@ -35,7 +37,8 @@ def train_model(request: TrainModelRequest, emit: Emit) -> dict[str, Any]:
     data = require_labels(load_data(request.data), "train_model")
     untrained = new_candidate(request.architecture, request.arguments, data, seed=request.seed)
     data = fit_to(untrained.structure, data)
-    spec = Train(budget=Budget(epochs=request.epochs), optimizer=BASELINE_OPTIMIZER, lr_schedule=BASELINE_SCHEDULE)
+    optimizer = TEXT_OPTIMIZER if untrained.structure.input.dtype == "int64" else BASELINE_OPTIMIZER
+    spec = Train(budget=Budget(epochs=request.epochs), optimizer=optimizer, lr_schedule=BASELINE_SCHEDULE)
     trained = apply(spec, untrained, Context(data, pass_seed(request.seed, 0), None, emit))
     assert isinstance(trained, TorchCandidate)
     save_candidate(trained, request.output_dir / file_name(trained))

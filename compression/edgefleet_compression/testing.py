@@ -7,12 +7,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgefleet_compression.candidate import TorchCandidate
+from edgefleet_compression.data import keywords
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.splitting import split_seeded
 from edgefleet_compression.tasks import new_candidate
 
 N_CLASSES: Final = 4
 IMAGE_SIDE: Final = 8
+TEXT_LENGTH: Final = 8
+TINY_TEXT_ARGUMENTS: Final = {"width": 16, "n_heads": 4, "n_layers": 1, "feed_forward": 32}
 TINY_ARGUMENTS: Final = {"stem_width": 16, "widths": [16, 32], "blocks": [1, 1]}
 
 
@@ -31,6 +34,16 @@ def tiny_data(*, n_samples: int = 200, seed: int = 0) -> DataSet:
 def tiny_candidate(*, seed: int = 0) -> TorchCandidate:
     """Return an untrained residual network of about 20,000 parameters for ``tiny_data``."""
     return new_candidate("resnet", TINY_ARGUMENTS, tiny_data(), seed=seed)
+
+
+def tiny_text_data(*, n_samples: int = 200, seed: int = 0) -> DataSet:
+    """Return token ids (n, 8) below 16 of four classes: the synthetic keywords task."""
+    return keywords.load(seed, n_samples=n_samples, length=TEXT_LENGTH, vocabulary=16)
+
+
+def tiny_text_candidate(*, seed: int = 0) -> TorchCandidate:
+    """Return an untrained transformer encoder of about 3,000 parameters for ``tiny_text_data``."""
+    return new_candidate("transformer", TINY_TEXT_ARGUMENTS, tiny_text_data(), seed=seed)
 
 
 def tiny_onnx(*, seed: int = 0) -> onnx.ModelProto:

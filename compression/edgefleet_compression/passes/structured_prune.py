@@ -1,11 +1,13 @@
 """Remove channels. Torch-Pruning finds which layers belong together (DepGraph, Fang et al. 2023, arXiv:2301.12900);
-scores, ranking and channel counts are our own, so that every criterion works and no layer is emptied.
+scores, ranking and channel counts are our own, so that every criterion works and no layer is emptied. Of transformer
+encoders, whole attention heads and feed-forward neurons go (``encoder_groups``).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import torch
 import torch_pruning as tp
@@ -15,12 +17,17 @@ from edgefleet_compression.candidate import Candidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.evaluate import example_input
 from edgefleet_compression.layers import output_layers, read_layers
+from edgefleet_compression.models.transformer import EncoderLayer
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
+from edgefleet_compression.passes.encoder_groups import encoder_groups
 from edgefleet_compression.passes.specs import StructuredPrune
 from edgefleet_compression.records import LayerChange, Skip
 from edgefleet_compression.structure import LayerShape, Structure
 from edgefleet_compression.training.sparsify import weights_of
+
+OUTPUT_LAYER: Final = "output layer: one channel per class"
 
 
 @apply.register
@@ -30,12 +37,16 @@ def _(spec: StructuredPrune, candidate: Candidate, context: Context) -> Candidat
 
 @dataclass(frozen=True)
 class _Group:
-    """Layers that lose the same channels together, named by the layer that is their root."""
+    """Layers that lose the same channels (or heads) together, named by the layer that is their root."""
 
     root: str
     members: tuple[str, ...]
     scores: Tensor
     """One score per channel, larger = keep; mean 1, so that groups compare under one global ranking."""
+    remove_: Callable[[list[int]], None]
+    """Remove these channels from the network, in place."""
+    round_to: int
+    min_channels: int
 
 
 def kept_channels(n: int, *, n_wanted: float, round_to: int, min_channels: int) -> int:
@@ -53,15 +64,21 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     refuse_quantized(spec, structure, code="prune_after_quantize")
     model.eval()
     before = read_layers(model)
-    example = torch.zeros(2, *structure.input.shape)
-    graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
+    example = example_input(structure.input, n_samples=2)
     outputs = output_layers(before, structure.task.n_classes)
-    groups, skipped = _scored_groups(spec, graph, outputs, Scene(model, example[:1], context.data, _generator(context)))
+    scene = Scene(model, example[:1], context.data, _generator(context))
+    scores = score_weights(weights_of(model), spec.criterion, scene)
+    is_encoder = any(isinstance(module, EncoderLayer) for module in model.modules())
+    if is_encoder:
+        groups, skipped = _encoder_groups(spec, model, outputs, scores)
+    else:
+        groups, skipped = _channel_groups(spec, model, example, outputs, scores)
     kept = _kept_per_group(spec, groups)
     for group in groups:
-        skipped += _prune_group_(model, graph, group, kept[group.root], spec)
+        skipped += _prune_group_(group, kept[group.root])
     for parameter in model.parameters():
         parameter.grad = None
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)  # as a restored file has it
     after = read_layers(model)
     changes = _changes(before, after)
     if not changes:
@@ -83,13 +100,33 @@ def _generator(context: Context) -> torch.Generator:
     return torch.Generator().manual_seed(context.seed)
 
 
-def _scored_groups(
-    spec: StructuredPrune, graph: Any, outputs: Sequence[str], scene: Scene
+def _encoder_groups(
+    spec: StructuredPrune, model: nn.Module, outputs: Sequence[str], scores: Mapping[str, Tensor]
 ) -> tuple[list[_Group], list[Skip]]:
-    model = scene.model
+    found, skipped = encoder_groups(model)
+    groups = [
+        _Group(
+            root=group.root,
+            members=(*group.producers, group.consumer),
+            scores=_with_mean_one(group.unit_scores(scores)),
+            remove_=partial(group.remove_, model),
+            round_to=1 if group.kind == "heads" else spec.round_to,
+            min_channels=1 if group.kind == "heads" else spec.min_channels,
+        )
+        for group in found
+    ]
+    skipped += [Skip(layer=name, reason=OUTPUT_LAYER) for name in outputs]
+    touched = {name for group in groups for name in group.members} | {skip.layer for skip in skipped}
+    reason = "keeps the residual width, which every layer and LayerNorm shares"
+    return groups, skipped + [Skip(layer=name, reason=reason) for name in scores if name not in touched]
+
+
+def _channel_groups(
+    spec: StructuredPrune, model: nn.Module, example: Tensor, outputs: Sequence[str], scores: Mapping[str, Tensor]
+) -> tuple[list[_Group], list[Skip]]:
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
     names = {module: name for name, module in model.named_modules()}
-    scores = score_weights(weights_of(model), spec.criterion, scene)
-    skipped = [Skip(layer=name, reason="output layer: one channel per class") for name in outputs]
+    skipped = [Skip(layer=name, reason=OUTPUT_LAYER) for name in outputs]
     ignored = [model.get_submodule(name) for name in outputs]
     groups: list[_Group] = []
     for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=[nn.Conv2d, nn.Linear]):
@@ -103,8 +140,22 @@ def _scored_groups(
         if grouped:
             skipped.append(Skip(layer=root, reason=f"belongs together with grouped convolution {grouped[0]}"))
             continue
-        groups.append(_Group(root, tuple(layers), _channel_scores(group, names, scores)))
+        groups.append(
+            _Group(
+                root=root,
+                members=tuple(layers),
+                scores=_with_mean_one(_channel_scores(group, names, scores)),
+                remove_=partial(_remove_channels_, graph, layers[root]),
+                round_to=spec.round_to,
+                min_channels=spec.min_channels,
+            )
+        )
     return groups, skipped
+
+
+def _remove_channels_(graph: Any, root: nn.Module, doomed: list[int]) -> None:
+    edit = tp.prune_conv_out_channels if isinstance(root, nn.Conv2d) else tp.prune_linear_out_channels
+    graph.get_pruning_group(root, edit, idxs=doomed).prune()
 
 
 def _channel_scores(group: Any, names: Mapping[nn.Module, str], scores: Mapping[str, Tensor]) -> Tensor:
@@ -118,8 +169,12 @@ def _channel_scores(group: Any, names: Mapping[nn.Module, str], scores: Mapping[
             continue
         per_channel = scores[name].flatten(1).sum(dim=1)
         total.index_add_(0, torch.tensor(item.root_idxs), per_channel[torch.tensor(item.idxs)])
-    mean = total.abs().mean()
-    return total / mean if mean > 0 else total
+    return total
+
+
+def _with_mean_one(scores: Tensor) -> Tensor:
+    mean = scores.abs().mean()
+    return scores / mean if mean > 0 else scores
 
 
 def _kept_per_group(spec: StructuredPrune, groups: Sequence[_Group]) -> dict[str, int]:
@@ -137,21 +192,18 @@ def _kept_per_group(spec: StructuredPrune, groups: Sequence[_Group]) -> dict[str
         }
     return {
         group.root: kept_channels(
-            len(group.scores), n_wanted=wanted[group.root], round_to=spec.round_to, min_channels=spec.min_channels
+            len(group.scores), n_wanted=wanted[group.root], round_to=group.round_to, min_channels=group.min_channels
         )
         for group in groups
     }
 
 
-def _prune_group_(model: nn.Module, graph: Any, group: _Group, n_kept: int, spec: StructuredPrune) -> list[Skip]:
+def _prune_group_(group: _Group, n_kept: int) -> list[Skip]:
     n_pruned = len(group.scores) - n_kept
     if n_pruned == 0:
-        reason = f"keeps its {n_kept} channels: min_channels {spec.min_channels}, round_to {spec.round_to}"
+        reason = f"keeps its {n_kept} channels: min_channels {group.min_channels}, round_to {group.round_to}"
         return [Skip(layer=name, reason=reason) for name in group.members]
-    root = model.get_submodule(group.root)
-    edit = tp.prune_conv_out_channels if isinstance(root, nn.Conv2d) else tp.prune_linear_out_channels
-    doomed = torch.argsort(group.scores, stable=True)[:n_pruned].sort().values.tolist()
-    graph.get_pruning_group(root, edit, idxs=doomed).prune()
+    group.remove_(torch.argsort(group.scores, stable=True)[:n_pruned].sort().values.tolist())
     return []
 
 

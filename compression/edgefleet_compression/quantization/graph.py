@@ -26,7 +26,16 @@ _RELU_MODULES: Final = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS: Final[frozenset[Any]] = frozenset({F.relu, torch.relu, F.relu6})
 _ADD_FUNCTIONS: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add})
 _POOL_MODULES: Final = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
-_STORING_MODULES: Final = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GELU, nn.Softmax, nn.Tanh, *_RELU_MODULES, *_POOL_MODULES)
+_STORING_MODULES: Final = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.LayerNorm,
+    nn.GELU,
+    nn.Softmax,
+    nn.Tanh,
+    *_RELU_MODULES,
+    *_POOL_MODULES,
+)
 _STORING_FUNCTIONS: Final[frozenset[Any]] = _RELU_FUNCTIONS | _ADD_FUNCTIONS | {torch.matmul}
 _CARRYING_MODULES: Final = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Dropout)
 _CARRYING_FUNCTIONS: Final[frozenset[Any]] = frozenset({torch.flatten, F.max_pool2d, operator.getitem})

@@ -13,7 +13,7 @@ import pytest
 from edgefleet_compression.candidate import load_candidate, save_candidate
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import Recipe
-from edgefleet_compression.testing import TINY_ARGUMENTS, tiny_candidate, tiny_data, tiny_onnx
+from edgefleet_compression.testing import TINY_ARGUMENTS, tiny_candidate, tiny_data, tiny_onnx, tiny_text_candidate
 
 COMMAND = [sys.executable, "-m", "edgefleet_compression.step"]
 TIMEOUT_S = 120
@@ -216,3 +216,25 @@ def test_evaluation_set_is_written(child: subprocess.Popen[bytes], workspace: Pa
     )
     assert status == 0
     assert [path.name for path in tmp_path.iterdir()] == [events[-1]["result"]["evaluation"]]
+
+
+KEYWORDS = {"kind": "generated", "name": "keywords", "n_samples": 200, "length": 8, "vocabulary": 16}
+
+
+def test_text_model_is_trained_and_compressed(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    model = save_candidate(tiny_text_candidate(), tmp_path / "text.safetensors")
+    recipe = {
+        "name": "text",
+        "passes": [
+            {"kind": "structured_prune", "amount": 0.5, "round_to": 1, "min_channels": 1},
+            {"kind": "train", "budget": {"steps": 2}, "ingredients": [{"kind": "distill", "teacher": "fixed"}]},
+            {"kind": "quantize", "activations": {"mode": "dynamic"}},
+        ],
+    }
+    status, events = request(
+        child, task="compress", model=model, recipe=recipe, data=KEYWORDS, seed=0, threads=1, output_dir=tmp_path
+    )
+    assert status == 0
+    made = load_candidate(tmp_path / events[-1]["result"]["candidate"])
+    assert made.traits.precision == "int8-dynamic"
+    assert events[-1]["result"]["stats"]["n_parameters"] < 3_000

@@ -4,11 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgefleet_compression.candidate import TorchCandidate, save_candidate
 from edgefleet_compression.data import evaluation_set
 from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.data.registry import load_data
+from edgefleet_compression.data.splitting import split_seeded
 from edgefleet_compression.errors import DataInvalid
-from edgefleet_compression.testing import tiny_onnx
+from edgefleet_compression.testing import tiny_candidate, tiny_onnx, tiny_text_candidate
 
 DIGITS = {"kind": "packaged", "name": "digits"}
 
@@ -190,3 +193,96 @@ def test_own_data_are_cut_the_same_way_whatever_the_job_does(tmp_path: Path) -> 
     assert whole is not None
     assert again is not None
     assert whole.sha256() == again.sha256()
+
+
+KEYWORDS = {"kind": "generated", "name": "keywords", "n_samples": 400}
+
+
+def test_keywords_are_told_apart_by_their_order_alone() -> None:
+    """Recomputed from the definition; every sample has the same four keywords, so a bag of words knows nothing."""
+    data = load(KEYWORDS)
+    for split in (data.train, data.validation, data.test):
+        assert split.y is not None
+        for tokens, label in zip(split.x.tolist(), split.y.tolist(), strict=True):
+            places = {word: tokens.index(word) for word in (1, 2, 3, 4)}
+            assert label == (places[1] < places[2]) + 2 * (places[3] < places[4])
+            assert [tokens.count(word) for word in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert data.train.x.dtype == np.int64
+    assert data.train.x.shape[1:] == (16,)
+
+
+def test_padding_of_keywords_stands_at_the_end() -> None:
+    x = load(KEYWORDS).train.x
+    lengths = (x != 0).sum(axis=1)
+    assert set(lengths.tolist()) == {12, 13, 14, 15, 16}
+    assert all(not row[length:].any() for row, length in zip(x, lengths, strict=True))
+
+
+def test_samples_of_keywords_do_not_depend_on_the_cut() -> None:
+    rows = [sorted(map(bytes, load(KEYWORDS, split_seed=seed).train.x)) for seed in (0, 1)]
+    everything = [
+        sorted(bytes(row) for split in (data.train, data.validation, data.test) for row in split.x)
+        for data in (load(KEYWORDS, split_seed=0), load(KEYWORDS, split_seed=1))
+    ]
+    assert rows[0] != rows[1]
+    assert everything[0] == everything[1]
+
+
+def test_larger_digits_repeat_their_pixels() -> None:
+    small, large = load(DIGITS), load(DIGITS | {"side": 16})
+    assert large.train.x.shape[1:] == (1, 16, 16)
+    assert np.array_equal(large.train.x[:, :, ::2, 1::2], small.train.x)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        DIGITS | {"side": 12},
+        DIGITS | {"side": 0},
+        KEYWORDS | {"name": "poems"},
+        KEYWORDS | {"length": 4},
+        KEYWORDS | {"vocabulary": 5},
+        {"kind": "generated"},
+    ],
+)
+def test_impossible_data_specification_is_refused(document: dict[str, Any]) -> None:
+    assert code_of(document) == "data_spec_invalid"
+
+
+def fitted(x: Any, candidate: TorchCandidate) -> DataSet:
+    return fit_to(candidate.structure, split_seeded("own", {"x": x}, np.arange(len(x)) % 4, seed=0))
+
+
+def test_any_integers_serve_as_token_ids_and_any_numbers_as_pixels() -> None:
+    tokens = fitted(np.ones((20, 8), np.uint16), tiny_text_candidate()).train.x
+    assert tokens.dtype == np.int64
+    pixels = [fitted(np.ones((20, 1, 8, 8), kind), tiny_candidate()).train.x.dtype for kind in (np.int32, np.uint8)]
+    assert pixels == [np.float32, np.uint8]
+
+
+@pytest.mark.parametrize(
+    ("code", "x"),
+    [
+        ("data_type_mismatch", np.ones((20, 8), np.float32)),
+        ("token_out_of_range", np.full((20, 8), 16)),
+        ("token_out_of_range", np.full((20, 8), -1)),
+        ("data_shape_mismatch", np.ones((20, 9), np.int64)),
+    ],
+)
+def test_samples_that_are_no_token_ids_of_the_model_are_refused(code: str, x: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataInvalid) as caught:
+        fitted(x, tiny_text_candidate())
+    assert caught.value.code == code
+    model = save_candidate(tiny_text_candidate(), tmp_path / "text.safetensors")
+    with pytest.raises(DataInvalid) as caught:
+        evaluation_set.prepare(npz(tmp_path, x=x, y=np.arange(20) % 4), model=model, output_dir=tmp_path)
+    assert caught.value.code == code
+
+
+def test_evaluation_set_of_a_text_model_holds_its_token_ids(tmp_path: Path) -> None:
+    model = save_candidate(tiny_text_candidate(), tmp_path / "text.safetensors")
+    document = KEYWORDS | {"length": 8, "vocabulary": 16}
+    evaluation_set.prepare(document, model=model, output_dir=tmp_path)
+    with np.load(tmp_path / "evaluation.npz") as archive:
+        assert archive["x"].dtype == np.int64
+        assert np.array_equal(archive["x"], load(document).test.x)

@@ -12,9 +12,9 @@ from edgefleet_compression.criteria import CRITERIA
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import CriterionName, Quantize, StructuredPrune
+from edgefleet_compression.passes.specs import CriterionName, LowRank, Quantize, StructuredPrune
 from edgefleet_compression.passes.structured_prune import kept_channels
-from edgefleet_compression.testing import tiny_data
+from edgefleet_compression.testing import tiny_data, tiny_text_candidate
 
 
 def prune(candidate: TorchCandidate, spec: StructuredPrune, data: DataSet | None = None) -> TorchCandidate:
@@ -110,3 +110,43 @@ def test_kept_channels_stay_within_bounds_and_on_the_grid(
     assert min(n, min_channels) <= kept <= n
     if round_to <= n * share <= n - round_to and n * share >= min_channels + round_to:
         assert kept % round_to == 0
+
+
+def test_whole_heads_go_and_the_scores_decide_which() -> None:
+    """Head 2 of 4 (rows 8..11 of 16) has the smallest weights; a quarter of the heads is one."""
+    candidate = tiny_text_candidate()
+    names = [f"layers.0.attention.{part}" for part in ("query", "key", "value")]
+    with torch.no_grad():
+        for name in names:
+            candidate.model.get_parameter(f"{name}.weight")[8:12] *= 1e-3
+    kept = [row for row in range(16) if not 8 <= row < 12]
+    made = apply(StructuredPrune(amount=0.25, round_to=1, min_channels=1), candidate, Context(None, seed=0))
+    assert isinstance(made, TorchCandidate)
+    for name in names:
+        before, after = (item.model.get_parameter(f"{name}.weight") for item in (candidate, made))
+        assert torch.equal(after, before[kept])
+    joined = made.model.get_parameter("layers.0.attention.out.weight")
+    assert torch.equal(joined, candidate.model.get_parameter("layers.0.attention.out.weight")[:, kept])
+    assert made.model.get_parameter("layers.0.up.weight").shape == (24, 16)
+    assert made.structure.layers["head"].n_in == 16
+
+
+def test_layers_of_an_encoder_that_cannot_be_narrowed_are_named() -> None:
+    made = apply(StructuredPrune(amount=0.5), tiny_text_candidate(), Context(None, seed=0))
+    skipped = {skip.layer for skip in made.history[-1].skipped}
+    assert skipped == {"head"}
+
+
+def test_at_least_one_head_stays() -> None:
+    made = apply(StructuredPrune(amount=0.99, round_to=1, min_channels=1), tiny_text_candidate(), Context(None, seed=0))
+    assert isinstance(made, TorchCandidate)
+    assert made.structure.layers["layers.0.attention.query"].n_out == 4
+
+
+def test_factorised_encoder_keeps_its_heads_and_says_why() -> None:
+    split = apply(LowRank(energy=0.3, layers=("linear",)), tiny_text_candidate(), Context(None, seed=0))
+    with pytest.raises(PassRefused) as caught:
+        apply(StructuredPrune(amount=0.5, round_to=1, min_channels=1), split, Context(None, seed=0))
+    assert caught.value.code == "nothing_to_prune"
+    reasons = {skip["reason"] for skip in caught.value.detail["skipped"]}
+    assert "was split into two layers by low_rank" in reasons

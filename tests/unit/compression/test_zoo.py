@@ -1,0 +1,141 @@
+"""The zoo against published parameter counts, and what its families promise."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.models.registry import build_model
+from edgefleet_compression.models.specs import ARCHITECTURES, parse_arguments
+from edgefleet_compression.models.transformer import TransformerEncoder
+from edgefleet_compression.stats import count_macs, count_parameters
+
+BERT: dict[str, Any] = {"vocabulary": 30522, "length": 512, "n_token_types": 2, "has_pooler": True, "pooling": "cls"}
+MINI_LM: dict[str, Any] = {**BERT, "width": 384, "n_layers": 6, "n_heads": 12, "feed_forward": 1536}
+
+
+def meta_network(architecture: str, **arguments: Any) -> nn.Module:
+    """Shapes without memory: the large ones are built in milliseconds."""
+    with torch.device("meta"):
+        return build_model(architecture, arguments)
+
+
+@pytest.mark.parametrize(
+    ("published", "n_classes"),
+    [(3_504_872, 1000), (3_504_872 - 1280 * 1000 - 1000 + 12_810, 10)],
+    ids=["imagenet", "ten-classes"],
+)
+def test_mobilenet_v2_has_the_published_parameters(published: int, n_classes: int) -> None:
+    """torchvision's documentation of mobilenet_v2: 3,504,872; ten classes: its head replaced, by hand."""
+    for form in ("imagenet", "cifar"):
+        assert count_parameters(meta_network("mobilenet_v2", n_classes=n_classes, form=form)) == published
+
+
+@pytest.mark.parametrize(
+    ("published", "arguments"),
+    [
+        (4_385_920, {**BERT, "width": 128, "n_layers": 2, "n_heads": 2, "feed_forward": 512}),
+        (22_713_216, MINI_LM),
+        (109_482_240, {**BERT, "width": 768, "n_layers": 12, "n_heads": 12, "feed_forward": 3072}),
+        (
+            66_362_880,
+            {
+                **BERT,
+                "width": 768,
+                "n_layers": 6,
+                "n_heads": 12,
+                "feed_forward": 3072,
+                "n_token_types": 0,
+                "has_pooler": False,
+            },
+        ),
+    ],
+    ids=["bert-tiny", "minilm-l6", "bert-base", "distilbert"],
+)
+def test_transformer_has_the_published_parameters_without_its_head(published: int, arguments: dict[str, Any]) -> None:
+    """Model cards of bert-tiny (4.4 M), all-MiniLM-L6-v2 (22.7 M), bert-base-uncased (109.5 M), distilbert (66.4 M), to the
+    last digit by their checkpoints; the head (2 * width + 2) is this project's."""
+    head = 2 * arguments["width"] + 2
+    assert count_parameters(meta_network("transformer", n_classes=2, **arguments)) == published + head
+
+
+def test_mobilenet_v2_has_the_published_work() -> None:
+    """Sandler et al. 2018, table 4: 300 M multiply-adds at 224 x 224."""
+    macs = count_macs(build_model("mobilenet_v2", {"n_classes": 1000}), (3, 224, 224))
+    assert macs == pytest.approx(300e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("mobilenet_v2", {"width_multiplier": 0.0}),
+        ("mobilenet_v2", {"blocks": [1, 1]}),
+        ("transformer", {"width": 30, "n_heads": 4}),
+        ("transformer", {"length": 0}),
+        ("transformer", {"pooling": "max"}),
+    ],
+)
+def test_impossible_arguments_are_refused(architecture: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ModelFileInvalid) as caught:
+        parse_arguments(architecture, arguments)
+    assert caught.value.code == "architecture_arguments_invalid"
+
+
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_scaled_arguments_give_a_smaller_network(architecture: str) -> None:
+    arguments = parse_arguments(architecture, {"width": 32, "n_heads": 4} if architecture == "transformer" else {})
+    smaller = arguments.scaled(width_ratio=0.5, depth_ratio=0.5)
+    sizes = [count_parameters(meta_network(architecture, **item.model_dump())) for item in (arguments, smaller)]
+    assert sizes[1] < sizes[0] / 2
+    assert parse_arguments(architecture, smaller.model_dump()) == smaller
+
+
+@pytest.fixture(scope="module", params=["post", "pre"])
+def encoder(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model("transformer", {"norm": request.param, "vocabulary": 16, "length": 8})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+def test_padding_changes_nothing(encoder: nn.Module) -> None:
+    """Moving the padding's embedding moves no output: it is masked in attention and in the mean."""
+    assert isinstance(encoder, TransformerEncoder)
+    tokens = torch.tensor([[3, 5, 7, 0, 0, 0, 0, 0]])
+    before = encoder(tokens)
+    with torch.no_grad():
+        encoder.token.weight[0] += 5.0
+    after = encoder(tokens)
+    with torch.no_grad():
+        encoder.token.weight[0] -= 5.0
+    assert torch.allclose(before, after, atol=1e-6)
+
+
+def test_order_of_the_tokens_matters(encoder: nn.Module) -> None:
+    one, other = torch.tensor([[3, 5, 7, 2, 0, 0, 0, 0]]), torch.tensor([[5, 3, 7, 2, 0, 0, 0, 0]])
+    assert not torch.allclose(encoder(one), encoder(other), atol=1e-3)
+
+
+def test_sample_of_padding_alone_gives_finite_logits(encoder: nn.Module) -> None:
+    assert torch.isfinite(encoder(torch.zeros(2, 8, dtype=torch.int64))).all()
+
+
+def test_attention_equals_that_of_torch() -> None:
+    """Against torch.nn.MultiheadAttention with the same weights and padding mask."""
+    torch.manual_seed(1)
+    model = build_model("transformer", {"vocabulary": 16, "length": 6, "width": 12, "n_heads": 3})
+    attention = model.get_submodule("layers.0.attention").eval()
+    theirs = nn.MultiheadAttention(12, 3, batch_first=True).eval()
+    parts = [attention.get_submodule(name) for name in ("query", "key", "value")]
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([part.get_parameter("weight") for part in parts]))
+        theirs.in_proj_bias.copy_(torch.cat([part.get_parameter("bias") for part in parts]))
+        theirs.out_proj.load_state_dict(attention.get_submodule("out").state_dict())
+        x = torch.randn(4, 6, 12)
+        is_padding = torch.tensor([[False] * 4 + [True] * 2] * 4)
+        expected, _ = theirs(x, x, x, key_padding_mask=is_padding, need_weights=False)
+        assert torch.allclose(attention(x, is_padding[:, None, None]), expected, atol=1e-6)
