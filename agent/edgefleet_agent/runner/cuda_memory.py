@@ -30,7 +30,7 @@ NAME_BYTES = 256
 """cudaDeviceProp begins with ``char name[256]`` in every CUDA version; the rest grows, 8 KiB hold all of it."""
 
 LIBRARIES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
-PLACES = "/usr/local/cuda*/lib64/libcudart.so*"
+PLACES = "/usr/local/cuda*/lib*/libcudart.so*"
 """JetPack and the .deb packages install CUDA there, and not always in the loader's path."""
 
 
@@ -130,6 +130,16 @@ class CudaRuntime:
         stream = ctypes.c_void_p()
         self.check(self._library.cudaStreamCreate(ctypes.byref(stream)), "cudaStreamCreate")
         return int(stream.value or 0)
+
+    def destroy_stream(self, stream: int) -> None:
+        """Give a stream back; what is still in it ends first."""
+        self.check(self._library.cudaStreamDestroy(ctypes.c_void_p(stream)), "cudaStreamDestroy")
+
+    def free_bytes(self) -> int:
+        """Memory of the GPU that nothing uses; on a Jetson that is the board's own."""
+        free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)
+        self.check(self._library.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)), "cudaMemGetInfo")
+        return free.value
 
     def synchronize(self, stream: int) -> None:
         """Wait for everything in the stream; errors of kernels come to light here."""

@@ -61,7 +61,7 @@ class Channel:
                 self._arrived.notify()
 
 
-def die_with_parent(parent_pid: "Optional[int]") -> None:
+def die_with_parent(parent_pid: "Optional[int]" = None) -> None:
     """Ask the kernel for SIGKILL at the parent's end, for when a C call holds the interpreter lock at that moment."""
     import ctypes
 

@@ -31,6 +31,8 @@ class Execution:
         self, engine: Any, api: Any, tensors: "List[IoTensor]", cuda: CudaRuntime, log: Any, *, mapped: bool
     ) -> None:
         self._engine, self._api, self._cuda, self._log, self._mapped = engine, api, cuda, log, mapped
+        self._memory: "Dict[str, DeviceMemory]" = {}
+        self._stream = cuda.create_stream()
         self._inputs = [tensor for tensor in tensors if tensor.is_input]
         self._results = [tensor for tensor in tensors if not tensor.is_input]
         self._context = engine.handle.create_execution_context()
@@ -41,13 +43,20 @@ class Execution:
                     self._last_words()
                 ),
             )
-        self._stream = cuda.create_stream()
-        self._memory: "Dict[str, DeviceMemory]" = {}
         self._shapes: "Optional[Shapes]" = None
         self._uploads: "List[Any]" = []
         self._downloads: "List[Any]" = []
         self._outputs: "List[np.ndarray[Any, Any]]" = []
         self._profiler: Any = None
+
+    def __del__(self) -> None:
+        """Give the GPU's memory back: the model is loaded once more in this process, and small boards can't hold two."""
+        self._context = None
+        for memory in self._memory.values():
+            self._cuda.free(memory)
+        self._memory = {}
+        if hasattr(self, "_stream"):  # not where creating it failed
+            self._cuda.destroy_stream(self._stream)
 
     def attach_profiler(self, profiler: Any) -> None:
         """Report every layer's time to a tensorrt.IProfiler from now on."""

@@ -38,6 +38,7 @@ def open_on(platform: Platform, request: LoadRequest) -> Model:
     version, options = str(platform.tensorrt.__version__), request.options
     check_plan(version, options.get("build_plan"))
     gpu = platform.cuda.gpu_facts()
+    free_before = platform.cuda.free_bytes()
     log = make_log(platform.tensorrt)
     engine = _obtain_engine(platform, request, engine_origin(version, gpu, platform.release, request), log)
     api = api_for(engine.handle)
@@ -50,6 +51,7 @@ def open_on(platform: Platform, request: LoadRequest) -> Model:
         "gpu": dict(gpu._asdict()),
         "release": platform.release,
         "engine": engine.facts,
+        "gpu_load_bytes": max(0, free_before - platform.cuda.free_bytes()),
         "memory": "mapped" if _wants_mapped(options, gpu) else "device",
     }
     return Model(

@@ -19,6 +19,7 @@ from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model, TensorFac
 from edgefleet_agent.runner.cuda_memory import GpuFacts
 from edgefleet_agent.runner.engine_cache import EngineCache, engine_key, engine_origin, open_cache
 from edgefleet_agent.runner.failure import RunnerFailure
+from edgefleet_agent.runner.protocol import die_with_parent
 from edgefleet_agent.runner.tensorrt_build import build_failure, check_plan, version_numbers
 from edgefleet_agent.runner.tensorrt_layers import read_layers, read_profile, trace_of
 from edgefleet_agent.runner.timing import Series, Window, monotonic_ns
@@ -50,7 +51,7 @@ def open_with_trtexec(request: LoadRequest, gpu: "Optional[GpuFacts]", release: 
     version = read_version(program)
     check_plan(version, request.options.get("build_plan"))
     inputs, outputs = _tensors(request.options, "inputs"), _tensors(request.options, "outputs")
-    folder = tempfile.mkdtemp(prefix="trtexec-", dir=request.options.get("work_directory"))
+    folder = tempfile.mkdtemp(prefix="trtexec-", dir=os.getcwd())  # the run's own folder, which the agent clears
     cache = None if gpu is None else open_cache(request.options)
     origin = None if gpu is None else dict(engine_origin(version, gpu, release, request), built_by="trtexec")
     engine = _obtain_engine(program, version, request, Kept(cache, origin), os.path.join(folder, "engine"))
@@ -167,7 +168,13 @@ def _run(command: "List[str]", is_build: bool = False) -> int:
     """Run trtexec to its end; when its inferences ended (CLOCK_MONOTONIC, ns). Its words go to stderr and into failures."""
     errors: "List[str]" = []
     ended_ns = None
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        preexec_fn=die_with_parent,  # a build that outlives its run would disturb the next one
+    )
     assert child.stdout is not None, "started with a pipe"
     for line in child.stdout:
         if TIMED in line:

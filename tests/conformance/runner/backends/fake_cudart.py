@@ -32,6 +32,11 @@ class FakeCudart:
         self.n_allocations = 0
         self.n_frees = 0
 
+    @property
+    def n_streams(self) -> int:
+        """Streams that nobody destroyed."""
+        return len(self._queues)
+
     def cudaGetErrorName(self, status: Any) -> bytes:
         return NAMES[status.value][0]
 
@@ -64,9 +69,18 @@ class FakeCudart:
         return SUCCESS
 
     def cudaStreamCreate(self, stream: Any) -> int:
-        handle = 0x5000 + len(self._queues)
+        self._next += 1
+        handle = self._next
         stream._obj.value = handle
         self._queues[handle] = []
+        return SUCCESS
+
+    def cudaStreamDestroy(self, stream: Any) -> int:
+        return INVALID_VALUE if self._queues.pop(stream.value, None) is None else SUCCESS
+
+    def cudaMemGetInfo(self, free: Any, total: Any) -> int:
+        total._obj.value = 8 << 30
+        free._obj.value = (8 << 30) - sum(len(buffer) for buffer in self._memory.values())
         return SUCCESS
 
     def cudaStreamSynchronize(self, stream: Any) -> int:
