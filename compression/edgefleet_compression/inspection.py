@@ -62,6 +62,8 @@ class ModelFacts(BaseModel):
     opset: int | None = None
     ir_version: int | None = None
     quantized: bool = False
+    operators: list[str] = []
+    """Types of an ONNX graph's operators, sorted; those of foreign domains with the domain in front."""
 
 
 def inspect_model_file(path: Path) -> ModelFacts:
@@ -201,7 +203,12 @@ def _onnx_facts(model: onnx.ModelProto) -> ModelFacts:
         opset=next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), None),
         ir_version=model.ir_version,
         quantized=any(node.op_type == "QuantizeLinear" for node in model.graph.node),
+        operators=sorted({_operator_name(node) for node in _walk_nodes(model.graph.node)}),
     )
+
+
+def _operator_name(node: onnx.NodeProto) -> str:
+    return str(node.op_type) if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
 _WEIGHT_TYPES: Final = frozenset(

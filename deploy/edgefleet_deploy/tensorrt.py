@@ -28,10 +28,11 @@ from edgefleet_deploy.onnx_own import (
 from edgefleet_deploy.onnx_session import OnnxSession
 from edgefleet_deploy.onnx_summary import count_by_type, summarize
 from edgefleet_deploy.onnx_torch import export_network, float_outputs, write_torch_as
+from edgefleet_deploy.onnx_versions import opset_of
 from edgefleet_deploy.onnx_written import Written, finish, serialize
 from edgefleet_deploy.samples import parity_samples
 from edgefleet_deploy.targets import Target
-from edgefleet_deploy.tensorrt_operators import unsupported_operators
+from edgefleet_deploy.tensorrt_operators import NEWEST_OPSET_BEFORE_10, unsupported_operators
 from edgefleet_deploy.tensorrt_plans import PLANS, TargetPlan
 from edgefleet_deploy.tensorrt_quantization import make_symmetric, refuse_asymmetric
 
@@ -61,6 +62,7 @@ class TensorRtCompiler:
         plan = PLANS[context.target.name]
         written = _write(candidate, plan, context)
         _refuse_operators(written.model, plan)
+        _refuse_opset(written.model, plan)
         refuse_asymmetric(written.model)
         context.progress(0.6, "comparing the artifact with the candidate")
         compiled = finish(written, context)
@@ -148,4 +150,15 @@ def _refuse_operators(model: ModelProto, plan: TargetPlan) -> None:
             "network",
             code="operator_unsupported",
             detail={"operators": sorted(lacking)},
+        )
+
+
+def _refuse_opset(model: ModelProto, plan: TargetPlan) -> None:
+    opset = opset_of(model)
+    if plan.before_10 and opset > NEWEST_OPSET_BEFORE_10:
+        raise CandidateRefused(
+            f"TensorRT {plan.min_version} reads opsets up to {NEWEST_OPSET_BEFORE_10}, and this graph of opset {opset} could "
+            f"not be converted: export the model with opset {NEWEST_OPSET_BEFORE_10}",
+            code="opset_too_new",
+            detail={"opset": opset},
         )

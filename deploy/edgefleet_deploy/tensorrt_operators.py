@@ -22,6 +22,9 @@ UNSUPPORTED_BEFORE_10: Final[frozenset[str]] = frozenset(
 )
 """Marked N in the same matrix; of later versions the device's own parser decides."""
 
+NEWEST_OPSET_BEFORE_10: Final = 13
+"""The same document: "supports operators up to Opset 13"."""
+
 
 def unsupported_operators(operators: frozenset[str], *, before_10: bool) -> frozenset[str]:
     """Return those of the operator types that no TensorRT of the target has."""
