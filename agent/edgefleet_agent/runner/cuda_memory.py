@@ -6,7 +6,6 @@ Device Management, Error Handling, Memory Management, Stream Management; driver_
 """
 
 import ctypes
-import ctypes.util
 import glob
 from typing import Any, List, NamedTuple, Optional
 
@@ -56,10 +55,7 @@ class DeviceMemory(NamedTuple):
 def load_library(path: "Optional[str]" = None) -> Any:
     """The CUDA runtime library; raises RunnerFailure(runtime_unavailable) with what was tried."""
     tried: "List[str]" = []
-    found = ctypes.util.find_library("cudart")
-    for name in [path] if path else [*LIBRARIES, found, *sorted(glob.glob(PLACES), reverse=True)]:
-        if name is None or name in tried:
-            continue
+    for name in [path] if path else [*LIBRARIES, *sorted(glob.glob(PLACES), reverse=True)]:
         try:
             library = ctypes.CDLL(name)
         except OSError:

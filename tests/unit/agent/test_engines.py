@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from edgefleet_agent import inventory
 from edgefleet_agent.inventory import ProbeFailure, detect_board, probe_runtimes
+from edgefleet_agent.measure.conversation import Conversation, Deadline
+from edgefleet_agent.measure.engine_build import build_engine_first
 from edgefleet_agent.measure.engine_options import engine_options
 from edgefleet_agent.measure.environment import Roots
 from edgefleet_agent.measure.jetson import installed_version, jetson_labels
@@ -204,6 +207,45 @@ class TestPlans:
         found = runtime_for_file(Path("model.onnx"))
         assert found is not None
         assert found.name == "onnxruntime"
+
+
+class TestBuildFirst:
+    """A build may take an hour; meanwhile the lease wants signs of life, and a cancelled job must end."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        return Subject(tmp_path / "m.onnx", BlobRef(sha256="a" * 64, size_bytes=1), "tensorrt")
+
+    def test_runner_that_builds_may_be_silent_for_longer(self, subject: Subject, tmp_path: Path) -> None:
+        bench = Bench()
+        with Conversation(subject, bench, tmp_path, Deadline(60.0)) as talk:
+            assert talk.load_limit_s == bench.limits.load_s + 3600.0
+        with Conversation(replace(subject, runtime="onnxruntime"), bench, tmp_path, Deadline(60.0)) as talk:
+            assert talk.load_limit_s == bench.limits.load_s
+
+    def test_signs_of_life_go_on_while_it_builds(
+        self, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The phase is announced without a silence, after which Conversation reports it again and again."""
+        announced: list[tuple[str, float]] = []
+        monkeypatch.setattr(Conversation, "begin", lambda *_: "3.6.9")
+        monkeypatch.setattr(Conversation, "finish", lambda _: None)
+        limits: list[float] = []
+
+        def follow(_: Conversation, enter: Any) -> Any:
+            limits.append(enter({"phase": "load"}))
+            return {"result": {"engine": {"cached": False, "build_ms": 1234.5}}}
+
+        monkeypatch.setattr(Conversation, "follow", follow)
+        bench = Bench(on_phase=lambda phase, silent_for_s: announced.append((phase, silent_for_s)))
+        engine = build_engine_first(subject, bench, tmp_path, Deadline(60.0))
+        assert engine == {"cached": False, "build_ms": 1234.5}
+        assert limits == [bench.limits.load_s + 3600.0]
+        assert set(announced) == {("load", 0.0)}
+
+    def test_runtime_without_engines_starts_no_runner(self, subject: Subject, tmp_path: Path) -> None:
+        assert build_engine_first(replace(subject, runtime="litert"), Bench(), tmp_path, Deadline(60.0)) is None
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_cuda_library_says_what_was_tried() -> None:
