@@ -13,6 +13,7 @@ Tree (each class is something a caller does differently about):
     |-- CompilerUnavailable     the vendor's tool is not installed here: install it, or choose another target
     |-- CompilerFailed          the vendor's tool gave up or ran too long: its last words are in the detail
     |-- HostCannotRun           this host has no runtime for the file: run it where it belongs
+    |-- BundleRefused           the artifact cannot be served in this form: choose another target or folder
     |-- FileUnusable            a file given for checking is damaged, of another kind or compiled already
     `-- ArtifactMismatch        a file is not the one its manifest names: fetch it again
 
@@ -87,6 +88,12 @@ class HostCannotRun(DeployError):
     """This host has no runtime that could run the file, such as Core ML on Linux."""
 
     default_code = "host_cannot_run"
+
+
+class BundleRefused(DeployError):
+    """The artifact cannot be written as a model repository."""
+
+    default_code = "bundle_format"
 
 
 class FileUnusable(DeployError):
