@@ -114,11 +114,12 @@ def build_network(structure: Structure) -> nn.Module:
         if structure.layers:
             resize_(model, structure.layers)
         model.eval()
-        if structure.quantization is None or structure.simulated is None:
+        plan = structure.quantization
+        if plan is None or not plan.is_simulated:
             return model
         graph_module = fold_batchnorm(model)
-        insert_fake_quant_(graph_module, structure.simulated)
-    if tuple(list_points(graph_module)) != structure.quantization.points:
+        insert_fake_quant_(graph_module, plan.weights, structure.simulated)
+    if tuple(list_points(graph_module)) != plan.points:
         raise ModelFileInvalid(
             "The recorded fake-quant points are not those of the rebuilt network: the file was written by another version.",
             code="structure_mismatch",
@@ -130,7 +131,8 @@ def float_network(candidate: TorchCandidate) -> nn.Module:
     """Return a copy of the candidate's network without fake-quant, in eval mode and float32, its weights as they are.
 
     For compilers whose runtime brings its own quantizer. Of an int8 candidate it is an ``fx.GraphModule`` of plain layers
-    with BatchNorm folded and biases snapped to the integer grid; of every other one the zoo's module, BatchNorm live.
+    with BatchNorm folded and biases snapped to the integer grid, or with low-bit weights already on their grid; of every
+    other one the zoo's module, BatchNorm live.
     """
     if isinstance(candidate.model, fx.GraphModule):
         return strip_fake_quant(candidate.model).eval()

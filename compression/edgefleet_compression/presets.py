@@ -50,7 +50,10 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             ),
             Recipe(name="int8-dynamic", passes=(Quantize(activations=ActivationFormat(mode="dynamic")),)),
             Recipe(name="int8-weights", passes=(Quantize(activations=None),)),
-            Recipe(name="int4-weights", passes=(Quantize(weights=WeightFormat(bits=4), activations=None),)),
+            Recipe(
+                name="int4-weights",
+                passes=(Quantize(weights=WeightFormat(bits=4, granularity="block"), activations=None),),
+            ),
             Recipe(name="fp16", passes=(Cast(),)),
         )
     }

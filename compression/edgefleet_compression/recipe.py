@@ -83,7 +83,7 @@ class _OrderState:
             raise PydanticCustomError(
                 "quantize_after_cast", "A file has one number format: remove either the cast or the quantize pass."
             )
-        self.quantized_by, self.is_simulated = "quantize", spec.precision == "int8"
+        self.quantized_by, self.is_simulated = "quantize", spec.is_simulated
 
     def accept_cast(self) -> None:
         if self.quantized_by == "cast":

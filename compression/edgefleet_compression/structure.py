@@ -85,6 +85,12 @@ class QuantizationPlan(_Part):
         """The number format of the file to be compiled."""
         return format_precision(self.weights, self.activations)
 
+    @property
+    def is_simulated(self) -> bool:
+        """True if the network itself rounds as the file will: its weights' scales, and any points, are tensors of the file."""
+        below_8 = self.weights.bits < 8 and self.weights.granularity == "channel"
+        return self.precision == "int8" or below_8 or self.method == "quantization_aware"
+
 
 class Structure(_Part):
     """Architecture, channel counts, quantization and history of a torch candidate."""
@@ -122,6 +128,11 @@ class Structure(_Part):
         if self.quantization is not None:
             return self.quantization.precision
         return "fp16" if self.cast else "fp32"
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if the network itself rounds as the file will."""
+        return self.quantization is not None and self.quantization.is_simulated
 
     @property
     def simulated(self) -> ActivationFormat | None:

@@ -1,7 +1,7 @@
 """From a float graph to one of another number format, each carried out in a way every onnxruntime of the target runs."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.onnx_graph import GraphView
 from edgefleet_deploy.onnx_lean import make_lean
-from edgefleet_deploy.onnx_weights import store_weights_as_integers
+from edgefleet_deploy.onnx_weights import Grid, store_weights_as_integers
 
 OLDEST_OPSET: Mapping[Precision, int] = MappingProxyType(
     {"fp32": 1, "fp16": 7, "int8": 13, "int8-dynamic": 11, "int8-weights": 13, "int4-weights": 21}
@@ -31,16 +31,16 @@ stays about as large and as slow as the float one."""
 _DYNAMIC_OPERATORS = ("MatMul", "Gemm", "Gather")
 
 
-def convert_format(model: ModelProto, precision: Precision, work_dir: Path) -> ModelProto:
+def convert_format(model: ModelProto, precision: Precision, work_dir: Path, grids: Sequence[Grid] = ()) -> ModelProto:
     """Return the optimized float32 graph in another format; fp32 and int8 (quantized elsewhere) come back as they are.
 
-    Raises CandidateRefused: ``dynamic_does_not_help``, ``fp16_overflow``, ``not_quantizable``.
+    grids: weights that are integers times a scale already, for the weight-only formats. Raises CandidateRefused: ``dynamic_does_not_help``, ``fp16_overflow``, ``not_quantizable``.
     """
     carry_out = _CONVERSIONS.get(precision)
     if carry_out is None:
         return model
     opset = {entry.domain: entry.version for entry in model.opset_import}
-    converted = carry_out(model, work_dir)
+    converted = carry_out(model, work_dir, grids)
     for domain, version in opset.items():
         if domain not in {entry.domain for entry in converted.opset_import}:
             converted.opset_import.add(domain=domain, version=version)
@@ -49,9 +49,9 @@ def convert_format(model: ModelProto, precision: Precision, work_dir: Path) -> M
     return converted
 
 
-def to_half(model: ModelProto, work_dir: Path) -> ModelProto:
+def to_half(model: ModelProto, work_dir: Path, grids: Sequence[Grid] = ()) -> ModelProto:
     """Return the graph with float16 weights and arithmetic; inputs and outputs stay float32 between two casts."""
-    del work_dir
+    del work_dir, grids
     _refuse_large(model)
     copied = ModelProto()
     copied.CopyFrom(model)
@@ -91,10 +91,11 @@ def sort_nodes(graph: GraphProto) -> None:
     graph.node.extend(done)
 
 
-def to_dynamic_int8(model: ModelProto, work_dir: Path) -> ModelProto:
+def to_dynamic_int8(model: ModelProto, work_dir: Path, grids: Sequence[Grid] = ()) -> ModelProto:
     """Return the graph with int8 weights per output channel in matrix products and look-ups, activations quantized by
     DynamicQuantizeLinear while running.
     """
+    del grids
     share = dynamic_share(model)
     if share < LEAST_DYNAMIC_SHARE:
         raise CandidateRefused(
@@ -146,19 +147,19 @@ def _n_elements(tensor: TensorProto) -> int:
     return int(np.prod(list(tensor.dims)))
 
 
-def _to_int8_weights(model: ModelProto, work_dir: Path) -> ModelProto:
+def _to_int8_weights(model: ModelProto, work_dir: Path, grids: Sequence[Grid]) -> ModelProto:
     del work_dir
-    store_weights_as_integers(model, bits=8)
+    store_weights_as_integers(model, bits=8, grids=grids)
     return model
 
 
-def _to_int4_weights(model: ModelProto, work_dir: Path) -> ModelProto:
+def _to_int4_weights(model: ModelProto, work_dir: Path, grids: Sequence[Grid]) -> ModelProto:
     del work_dir
-    store_weights_as_integers(model, bits=4)
+    store_weights_as_integers(model, bits=4, grids=grids)
     return model
 
 
-_CONVERSIONS: Mapping[Precision, Callable[[ModelProto, Path], ModelProto]] = MappingProxyType(
+_CONVERSIONS: Mapping[Precision, Callable[[ModelProto, Path, Sequence[Grid]], ModelProto]] = MappingProxyType(
     {
         "fp16": to_half,
         "int8-dynamic": to_dynamic_int8,

@@ -8,6 +8,7 @@ from onnx import ModelProto
 
 from edgefleet_compression.candidate import TorchCandidate, float_network
 from edgefleet_compression.precision import Precision
+from edgefleet_compression.quantization.modules import quantized_layers
 from edgefleet_deploy.compiler import CompileContext
 from edgefleet_deploy.onnx_export import (
     OUTPUT_NAME,
@@ -21,6 +22,7 @@ from edgefleet_deploy.onnx_formats import convert_format
 from edgefleet_deploy.onnx_optimization import optimize_graph
 from edgefleet_deploy.onnx_session import OnnxSession
 from edgefleet_deploy.onnx_summary import count_by_type, summarize
+from edgefleet_deploy.onnx_weights import Grid
 from edgefleet_deploy.onnx_written import CONVERTED_GRAPH, Written, serialize
 from edgefleet_deploy.samples import Samples, parity_samples
 
@@ -32,9 +34,20 @@ SIMULATED = "torch with simulated quantization"
 def export_network(candidate: TorchCandidate, opset: int) -> ModelProto:
     """Return the candidate's graph as exported: fake-quant by the exporter that takes it, float by the newest."""
     refuse_non_finite(candidate.model)
-    if candidate.traits.precision == "int8" or opset < TRACED_OLDEST_OPSET:
+    if candidate.traits.precision == "int8":
         return export_scripted(candidate.model, candidate.structure.input, opset=opset)
-    return export_traced(candidate.model, candidate.structure.input, opset=opset)
+    network = float_network(candidate)
+    if opset < TRACED_OLDEST_OPSET:
+        return export_scripted(network, candidate.structure.input, opset=opset)
+    return export_traced(network, candidate.structure.input, opset=opset)
+
+
+def weight_grids(candidate: TorchCandidate) -> tuple[Grid, ...]:
+    """Return the weights of the network that are rounded already, with their scales."""
+    return tuple(
+        Grid(layer.weight.detach().numpy(), layer.weight_scale.detach().numpy())
+        for layer in quantized_layers(candidate.model).values()
+    )
 
 
 def write_torch(candidate: TorchCandidate, context: CompileContext) -> Written:
@@ -50,7 +63,7 @@ def write_torch_as(candidate: TorchCandidate, precision: Precision, context: Com
     session = OnnxSession(serialize(model), threads=context.threads)
     samples = parity_samples(context.data, session.inputs, context.seed)
     outputs = network_outputs(candidate, samples)
-    model = convert_format(model, precision, context.work_dir)
+    model = convert_format(model, precision, context.work_dir, weight_grids(candidate))
     graph = summarize(before, model, candidate.model)
     if precision == "fp32":
         return Written(model, precision, outputs, "torch", samples, graph=graph)

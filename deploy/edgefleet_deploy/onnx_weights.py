@@ -1,8 +1,11 @@
 """Weight-only quantization: weights as int8 or int4 initializers behind DequantizeLinear, arithmetic in float.
 
-int8 has one scale per output channel, int4 one per block of 32 weights of a channel. Changes the model given.
+int8 has one scale per output channel, int4 one per block of 32 weights of a channel; weights that are on a grid already
+keep its scales. Changes the model given.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +31,26 @@ _SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Weights that are integers times a scale per output channel already.
+
+    weight: (channels, ...) float32 as the network has it. scales: (channels,).
+    """
+
+    weight: Array
+    scales: Array
+
+    def key(self) -> bytes:
+        """What the weight is found by in a graph."""
+        return _key(self.weight)
+
+
+def _key(weight: Array) -> bytes:
+    contiguous = np.ascontiguousarray(weight, np.float32)
+    return hashlib.sha256(repr(contiguous.shape).encode() + contiguous.tobytes()).digest()
+
+
+@dataclass(frozen=True)
 class _Layout:
     """Where the output channels of a weight are: matrices are handled as (channels, rest) or its transpose."""
 
@@ -35,11 +58,13 @@ class _Layout:
     is_convolution: bool
 
 
-def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8]) -> int:
+def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8], grids: Sequence[Grid] = ()) -> int:
     """Quantize the constant weights of Conv, ConvTranspose, Gemm, MatMul and Gather; return how many there were.
 
-    Scales are max|w| / 127 or / 7, integers symmetric. Weights too small to save anything stay float.
+    Scales are max|w| / 127 or / 7, integers symmetric. Weights too small to save anything stay float. Weights of ``grids``
+    are stored as the integers they are.
     """
+    known = {grid.key(): grid.scales for grid in grids}
     if bits == 4 and opset_of(model) < INT4_OPSET:
         raise CandidateRefused(
             f"4-bit weights need opset {INT4_OPSET}, this graph has {opset_of(model)}", code="opset_too_old"
@@ -50,11 +75,13 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8]) -> int:
         weight = view.constant(name)
         if weight is None or weight.dtype != np.float32:
             continue
-        count += (
-            _store_int8(model.graph, name, weight, layout)
-            if bits == 8
-            else _store_int4(model.graph, name, weight, layout)
-        )
+        scales = known.get(_key(np.moveaxis(weight, layout.channel_axis, 0)))
+        if scales is not None:
+            count += _store_grid(model.graph, name, weight, layout, scales, bits)
+        elif bits == 8:
+            count += _store_int8(model.graph, name, weight, layout)
+        else:
+            count += _store_int4(model.graph, name, weight, layout)
     drop_unused(model.graph)
     return count
 
@@ -83,6 +110,26 @@ def _layout(node: NodeProto, name: str, rank: int) -> _Layout | None:
     if node.op_type == "Gemm" and rank == 2:
         return _Layout(channel_axis=0 if attribute(node, "transB", 0) else 1, is_convolution=False)
     return _Layout(channel_axis=1, is_convolution=False) if node.op_type == "MatMul" and rank == 2 else None
+
+
+def _store_grid(
+    graph: GraphProto, name: str, weight: Array, layout: _Layout, scales: Array, bits: Literal[4, 8]
+) -> int:
+    axis = layout.channel_axis
+    stored_bytes = weight.size * bits // 8 + scales.nbytes
+    if 4 * weight.size <= stored_bytes + NODE_BYTES:
+        return 0
+    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+    integers = np.rint(weight.astype(np.float64) / scales.reshape(shape)).astype(np.int8)
+    fresh = GraphView(graph).fresh_name(f"{name}_int{bits}")
+    if bits == 8:
+        stored = add_initializer(graph, fresh, integers)
+    else:
+        stored = fresh
+        graph.initializer.append(pack_int4(stored, integers))
+    inputs = [stored, _scales(graph, name, scales.astype(np.float32))]
+    _dequantize(graph, name, helper.make_node("DequantizeLinear", inputs, [], axis=axis))
+    return 1
 
 
 def _store_int8(graph: GraphProto, name: str, weight: Array, layout: _Layout) -> int:

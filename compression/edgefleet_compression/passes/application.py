@@ -64,7 +64,7 @@ def run_recipe(
 
 
 def _reestimated(candidate: Candidate, data: DataSet | None) -> tuple[Candidate, tuple[str, ...]]:
-    if not isinstance(candidate, TorchCandidate) or candidate.structure.simulated is not None:
+    if not isinstance(candidate, TorchCandidate) or candidate.structure.is_simulated:
         return candidate, ()
     if data is None:
         return candidate, (BATCHNORM_KEPT,)

@@ -13,9 +13,10 @@ from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.specs import ActivationFormat, Quantize
+from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.quantization.calibration import calibrate_, calibration_samples, reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
+from edgefleet_compression.quantization.modules import settle_weights_
 from edgefleet_compression.records import Cost, StepRecord
 from edgefleet_compression.structure import QuantizationPlan, Structure
 
@@ -36,36 +37,29 @@ def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
 
 def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: Context) -> Outcome:
     refuse_quantized(spec, structure, code="already_quantized")
-    if spec.activations is None or spec.precision != "int8":
-        plan = QuantizationPlan(method="post_training", weights=spec.weights, activations=spec.activations)
+    plan = QuantizationPlan(method="post_training", weights=spec.weights, activations=spec.activations)
+    if not plan.is_simulated:
         return Outcome(model=model, structure=structure.model_copy(update={"quantization": plan}))
-    return _simulate(spec, spec.activations, model, structure, context)
-
-
-def _simulate(
-    spec: Quantize, activations: ActivationFormat, model: nn.Module, structure: Structure, context: Context
-) -> Outcome:
-    samples = calibration_samples(
-        context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
-    )
-    notes: tuple[str, ...] = (CALIBRATION_RANDOM,)
-    if context.data is not None:
-        done = reestimate_batchnorm_(model, as_tensor(context.data.train.x))
-        notes = (BATCHNORM_REESTIMATED,) if done else ()
+    notes: tuple[str, ...] = ()
+    if context.data is not None and reestimate_batchnorm_(model, as_tensor(context.data.train.x)):
+        notes = (BATCHNORM_REESTIMATED,)
     graph_module = fold_batchnorm(model)
-    skipped = insert_fake_quant_(graph_module, activations)
-    calibrate_(graph_module, samples)
-    snap_biases_(graph_module)
-    plan = QuantizationPlan(
-        method="post_training",
-        weights=spec.weights,
-        activations=activations,
-        points=tuple(list_points(graph_module)),
-    )
+    skipped = insert_fake_quant_(graph_module, spec.weights, spec.activations)
+    settle_weights_(graph_module)
+    n_samples = 0
+    if spec.activations is not None:
+        samples = calibration_samples(
+            context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
+        )
+        calibrate_(graph_module, samples)
+        snap_biases_(graph_module)
+        n_samples = len(samples)
+        notes += (CALIBRATION_RANDOM,) if context.data is None else ()
+    plan = plan.model_copy(update={"points": tuple(list_points(graph_module))})
     return Outcome(
         model=graph_module,
         structure=structure.model_copy(update={"quantization": plan}),
-        samples=len(samples),
+        samples=n_samples,
         skipped=skipped,
         notes=notes,
     )

@@ -17,6 +17,7 @@ from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import FakeQuant, Student, Train
 from edgefleet_compression.quantization.calibration import fix_ranges_, reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import list_points, snap_biases_
+from edgefleet_compression.quantization.modules import settle_weights_
 from edgefleet_compression.structure import QuantizationPlan, Structure
 from edgefleet_compression.training.assembly import Assembly, Ingredients, make_ingredients
 from edgefleet_compression.training.loop import train_network
@@ -68,7 +69,7 @@ def _require_same_input(architecture: str, arguments: Arguments, structure: Stru
 
 def _train(spec: Train, model: nn.Module, structure: Structure, context: Context) -> Outcome:
     data = fit_to(structure, require_labels(context.data, "train"))
-    if spec.ingredient(FakeQuant) is None or structure.simulated is None:
+    if spec.ingredient(FakeQuant) is None or not structure.is_simulated:
         refuse_quantized(spec, structure, code="train_after_quantize")
     if spec.student is not None:
         refuse_quantized(spec, structure, code="student_after_quantize")
@@ -92,6 +93,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
             emit=context.emit,
         )
     fix_ranges_(trained.model)
+    settle_weights_(trained.model)
     if isinstance(trained.model, fx.GraphModule):
         snap_biases_(trained.model)
     is_reestimated = reestimate_batchnorm_(trained.model, samples)

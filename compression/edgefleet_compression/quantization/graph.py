@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.layers import replace_module_
-from edgefleet_compression.passes.specs import ActivationFormat
+from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
 from edgefleet_compression.quantization.modules import (
     ActivationFakeQuant,
     QuantizedConv2d,
@@ -66,12 +66,26 @@ def fold_batchnorm(model: nn.Module) -> fx.GraphModule:
     return graph_module
 
 
-def insert_fake_quant_(graph_module: fx.GraphModule, activations: ActivationFormat) -> tuple[Skip, ...]:
-    """Make a folded graph a quantized one, in place; return what stays in float and why.
+def insert_fake_quant_(
+    graph_module: fx.GraphModule, weights: WeightFormat, activations: ActivationFormat | None
+) -> tuple[Skip, ...]:
+    """Make a folded graph a quantized one, in place; return what stays in float and why. Without activations: weights only.
 
     Points are named ``fq_<node>``. The result depends on the graph alone, so a saved candidate is rebuilt the same way.
     """
     modules = dict(graph_module.named_modules())
+    skipped = () if activations is None else _insert_points(graph_module, activations, modules)
+    for name, module in modules.items():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            replace_module_(graph_module, name, quantize_layer(module, weights))
+    graph_module.graph.lint()
+    graph_module.recompile()
+    return skipped
+
+
+def _insert_points(
+    graph_module: fx.GraphModule, activations: ActivationFormat, modules: dict[str, nn.Module]
+) -> tuple[Skip, ...]:
     point_of: dict[fx.Node, str] = {}
     skipped: list[Skip] = []
     for node in list(graph_module.graph.nodes):
@@ -82,11 +96,6 @@ def insert_fake_quant_(graph_module: fx.GraphModule, activations: ActivationForm
             skipped.append(Skip(layer=node.name, reason="operator stays in float: no integer kernel is known for it"))
             continue
         _insert_point(graph_module, node, name, activations, point_of)
-    for name, module in modules.items():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            replace_module_(graph_module, name, quantize_layer(module))
-    graph_module.graph.lint()
-    graph_module.recompile()
     return tuple(skipped)
 
 

@@ -1,16 +1,16 @@
 """Fake-quant modules: they compute in float32 what integers would give, with straight-through gradients."""
 
+import math
 from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgefleet_compression.passes.specs import ActivationFormat
+from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
 
-WEIGHT_MIN: Final = -128
-WEIGHT_MAX: Final = 127
-"""Range of signed 8 bit integers; the ONNX exporter takes this pair only. The scale is max|w| / 127, so -128 is unused."""
+LARGEST_INT8: Final = 127
+"""Largest integer of an 8 bit weight. The scale is max|w| / 127, so -128 is unused, though the exporter wants it named."""
 
 MIN_SCALE: Final = float(torch.finfo(torch.float32).eps)
 """Floor of a scale, for channels and tensors that are all zero."""
@@ -19,16 +19,42 @@ RANGE_MOMENTUM: Final = 0.1
 """Share of the new range in the moving average while training (Jacob et al. 2018, arXiv:1712.05877, section 3.1)."""
 
 
-def weight_scales(weight: Tensor) -> Tensor:
-    """Return one scale per output channel: max|w| / 127. weight: (out, ...) -> (out,)."""
-    peak = weight.detach().abs().flatten(1).amax(dim=1)
-    scales: Tensor = (peak / WEIGHT_MAX).clamp(min=MIN_SCALE)
-    return scales
+MSE_RATIOS: Final = tuple(0.4 + 0.02 * i for i in range(31))
+"""Scales that the mse rule tries, over that of the peak rule; the last one is 1."""
+
+
+def weight_scales(weight: Tensor, weights: WeightFormat) -> Tensor:
+    """Return one scale per output channel by the format's rule. weight: (out, ...) -> (out,).
+
+    peak: max|w| over the largest integer. mse: the multiple of it with the least squared error (Nagel et al. 2021,
+    arXiv:2106.08295, section 3.1). A learned scale starts as mse.
+    """
+    rows = weight.detach().flatten(1)
+    peaks: Tensor = (rows.abs().amax(dim=1) / weights.largest).clamp(min=MIN_SCALE)
+    if weights.scale == "peak":
+        return peaks
+    best, least = peaks, torch.full_like(peaks, torch.inf)
+    for ratio in MSE_RATIOS:
+        scales = peaks * ratio
+        error = (round_to_grid(rows, scales[:, None], weights.largest) - rows).square().sum(dim=1)
+        best = torch.where(error < least, scales, best)
+        least = torch.minimum(error, least)
+    return best
+
+
+def round_to_grid(weight: Tensor, scale: Tensor, largest: int) -> Tensor:
+    """Return scale * round(weight / scale), saturated at the largest integer; gradients pass the rounding unchanged.
+
+    The gradient of the scale is that of learned step sizes (Esser et al. 2020, arXiv:1902.08153, equation 3).
+    """
+    steps = (weight / scale).clamp(-largest, largest)
+    return ((torch.round(steps) - steps).detach() + steps) * scale
 
 
 class QuantizedConv2d(nn.Conv2d):
-    """A convolution whose weight is rounded to int8 per output channel; see the package's docstring."""
+    """A convolution whose weight is rounded per output channel; see the package's docstring."""
 
+    weights: WeightFormat
     weight_scale: Tensor
     weight_zero_point: Tensor
 
@@ -39,8 +65,9 @@ class QuantizedConv2d(nn.Conv2d):
 
 
 class QuantizedLinear(nn.Linear):
-    """A linear layer whose weight is rounded to int8 per output channel; see the package's docstring."""
+    """A linear layer whose weight is rounded per output channel; see the package's docstring."""
 
+    weights: WeightFormat
     weight_scale: Tensor
     weight_zero_point: Tensor
 
@@ -54,14 +81,30 @@ QuantizedLayer = QuantizedConv2d | QuantizedLinear
 
 def fake_quantize_weight(layer: QuantizedLayer) -> Tensor:
     """Return the layer's weight as its integers would give it."""
+    weights = layer.weights
+    if isinstance(layer.weight_scale, nn.Parameter):
+        return round_to_grid(layer.weight, _per_row(_slowed(layer), layer.weight), weights.largest)
     if layer.training:
-        layer.weight_scale.copy_(weight_scales(layer.weight))
-    return torch.fake_quantize_per_channel_affine(
-        layer.weight, layer.weight_scale, layer.weight_zero_point, 0, WEIGHT_MIN, WEIGHT_MAX
-    )
+        layer.weight_scale.copy_(weight_scales(layer.weight, weights))
+    if weights.bits == 8:  # the operator that the exporter knows
+        return torch.fake_quantize_per_channel_affine(
+            layer.weight, layer.weight_scale, layer.weight_zero_point, 0, -LARGEST_INT8 - 1, LARGEST_INT8
+        )
+    return round_to_grid(layer.weight, _per_row(layer.weight_scale, layer.weight), weights.largest)
 
 
-def quantize_layer(module: nn.Conv2d | nn.Linear) -> QuantizedLayer:
+def _slowed(layer: QuantizedLayer) -> Tensor:
+    """Return the learned scale, its gradient divided by sqrt(weights per channel * largest) (Esser et al., section 2.2)."""
+    scale = layer.weight_scale.clamp(min=MIN_SCALE)
+    slow = scale / math.sqrt(layer.weight[0].numel() * layer.weights.largest)
+    return slow + (scale - slow).detach()
+
+
+def _per_row(scale: Tensor, weight: Tensor) -> Tensor:
+    return scale.view(-1, *([1] * (weight.dim() - 1)))
+
+
+def quantize_layer(module: nn.Conv2d | nn.Linear, weights: WeightFormat) -> QuantizedLayer:
     """Return the quantized counterpart, sharing the weights; scales are those of the present weights."""
     device = module.weight.device
     layer: QuantizedLayer
@@ -70,9 +113,38 @@ def quantize_layer(module: nn.Conv2d | nn.Linear) -> QuantizedLayer:
     else:
         layer = QuantizedLinear(**_linear_arguments(module))
     layer.weight, layer.bias = module.weight, module.bias
-    layer.register_buffer("weight_scale", weight_scales(module.weight))
+    layer.weights = weights
+    layer.register_buffer("weight_scale", weight_scales(module.weight, weights))
     layer.register_buffer("weight_zero_point", torch.zeros(len(module.weight), dtype=torch.int32, device=device))
     return layer.train(module.training)
+
+
+def learn_scales_(model: nn.Module) -> None:
+    """Make the weight scales of layers whose format says so parameters, in place."""
+    for layer in quantized_layers(model).values():
+        if layer.weights.scale == "learned" and not isinstance(layer.weight_scale, nn.Parameter):
+            scale = layer.weight_scale
+            del layer.weight_scale
+            layer.weight_scale = nn.Parameter(scale)
+
+
+def settle_weights_(model: nn.Module) -> None:
+    """Fix the scales and, below 8 bits, put the weights on their grid, in place: the network is as it will be saved."""
+    for layer in quantized_layers(model).values():
+        scale = layer.weight_scale.detach().clamp(min=MIN_SCALE)
+        if isinstance(layer.weight_scale, nn.Parameter):
+            del layer.weight_scale
+            layer.register_buffer("weight_scale", scale)
+        if layer.weights.bits < 8 or layer.weights.scale == "learned":
+            with torch.no_grad():
+                layer.weight.copy_(round_to_grid(layer.weight, _per_row(scale, layer.weight), layer.weights.largest))
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
+    """Return name -> layer of every layer whose weights are rounded."""
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, QuantizedConv2d | QuantizedLinear)
+    }
 
 
 def plain_layer(layer: QuantizedLayer) -> nn.Conv2d | nn.Linear:
@@ -161,7 +233,7 @@ class ActivationFakeQuant(nn.Module):
 
 
 def refresh_weight_scales_(model: nn.Module) -> None:
-    """Set every weight scale to that of the present weights."""
-    for module in model.modules():
-        if isinstance(module, (QuantizedConv2d, QuantizedLinear)):
-            module.weight_scale.copy_(weight_scales(module.weight))
+    """Set every weight scale that is not learned to that of the present weights."""
+    for layer in quantized_layers(model).values():
+        if not isinstance(layer.weight_scale, nn.Parameter):
+            layer.weight_scale.copy_(weight_scales(layer.weight, layer.weights))

@@ -4,8 +4,8 @@ from torch import Tensor, fx
 
 from edgefleet_compression.passes.specs import FakeQuant
 from edgefleet_compression.quantization.calibration import calibrate_, follow_ranges_, reestimate_batchnorm_
-from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
-from edgefleet_compression.quantization.modules import refresh_weight_scales_
+from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_
+from edgefleet_compression.quantization.modules import learn_scales_, quantized_layers, refresh_weight_scales_
 from edgefleet_compression.records import Skip
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
 
@@ -27,8 +27,11 @@ class FakeQuantIngredient(TrainingIngredient):
         """Attach fake-quant at the first step at or past the start."""
         if self._is_attached or run.state.fraction < self.spec.start_fraction:
             return
-        if not list_points(run.model):
+        if not quantized_layers(run.model):
             run.replace_model(self._quantized(run))
+        if self.spec.weights.scale == "learned":
+            learn_scales_(run.model)
+            run.replace_model(run.model)  # the scales are parameters of a fresh optimizer
         follow_ranges_(run.model)
         run.lr_ratio = self.spec.lr_ratio
         self._is_attached = True
@@ -45,6 +48,7 @@ class FakeQuantIngredient(TrainingIngredient):
     def _quantized(self, run: Run) -> fx.GraphModule:
         reestimate_batchnorm_(run.model, self._train_samples)
         graph_module = fold_batchnorm(run.model)
-        self.skipped = insert_fake_quant_(graph_module, self.spec.activations)
-        calibrate_(graph_module, self._calibration_samples)
+        self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
+        if self.spec.activations is not None:
+            calibrate_(graph_module, self._calibration_samples)
         return graph_module

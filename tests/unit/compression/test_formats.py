@@ -30,7 +30,7 @@ from edgefleet_compression.quantization.modules import ActivationFakeQuant, Quan
 FORMATS: dict[Precision, AnyPass] = {
     "int8-dynamic": Quantize(activations=ActivationFormat(mode="dynamic")),
     "int8-weights": Quantize(activations=None),
-    "int4-weights": Quantize(weights=WeightFormat(bits=4), activations=None),
+    "int4-weights": Quantize(weights=WeightFormat(bits=4, granularity="block"), activations=None),
     "fp16": Cast(),
 }
 EVERY: dict[Precision, AnyPass] = {"int8": Quantize(), **FORMATS}

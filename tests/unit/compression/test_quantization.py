@@ -13,7 +13,7 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import ActivationFormat, Quantize
+from edgefleet_compression.passes.specs import ActivationFormat, Quantize, WeightFormat
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, list_points
 from edgefleet_compression.quantization.modules import (
@@ -39,7 +39,7 @@ def test_per_channel_error_is_at_most_half_a_step(seed: int, spread: float) -> N
     conv = nn.Conv2d(3, 5, 3)
     with torch.no_grad():
         conv.weight.mul_(spread * torch.rand(5, 1, 1, 1))
-    layer = quantize_layer(conv).eval()
+    layer = quantize_layer(conv, WeightFormat()).eval()
     error = (fake_quantize_weight(layer) - layer.weight).abs().flatten(1).amax(dim=1)
     assert (error <= layer.weight_scale * 0.5 * (1 + 1e-5)).all()
 
@@ -48,7 +48,7 @@ def test_all_zero_channel_stays_zero() -> None:
     linear = nn.Linear(4, 2)
     with torch.no_grad():
         linear.weight[1] = 0.0
-    assert (fake_quantize_weight(quantize_layer(linear).eval())[1] == 0).all()
+    assert (fake_quantize_weight(quantize_layer(linear, WeightFormat()).eval())[1] == 0).all()
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)])

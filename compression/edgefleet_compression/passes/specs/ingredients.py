@@ -54,7 +54,9 @@ class FakeQuant(QuantizationFormat):
     """Quantization-aware training: after the start, BatchNorm is folded and training sees quantized values."""
 
     kind: Literal["fake_quant"] = "fake_quant"
-    activations: ActivationFormat = Field(default_factory=ActivationFormat, description="Format of the activations.")
+    activations: ActivationFormat | None = Field(
+        default_factory=ActivationFormat, description="Format of the activations; null: only the weights are rounded."
+    )
     start_fraction: float = Field(
         0.5, ge=0.0, lt=1.0, description="Share of the budget trained in float with live BatchNorm before the folding."
     )
@@ -67,10 +69,12 @@ class FakeQuant(QuantizationFormat):
 
     @model_validator(mode="after")
     def _is_simulated(self) -> "FakeQuant":
-        if format_precision(self.weights, self.activations) != "int8":
+        is_dynamic = format_precision(self.weights, self.activations) == "int8-dynamic"
+        if is_dynamic or self.weights.granularity == "block":
             raise PydanticCustomError(
                 "fake_quant_not_static",
-                "fake_quant simulates 8 bit weights and static 8 bit activations; for other formats use a quantize pass.",
+                "fake_quant simulates weights with a scale per channel and static activations or none; for other formats use "
+                "a quantize pass.",
             )
         return self
 

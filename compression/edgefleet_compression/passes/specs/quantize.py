@@ -8,11 +8,24 @@ from edgefleet_compression.precision import Precision
 
 
 class WeightFormat(Spec):
-    """Format of the weights: signed, symmetric, one scale per output channel."""
+    """Format of the weights: signed and symmetric, zero is the integer 0."""
 
-    bits: Literal[8, 4] = Field(8, description="Bits per weight.")
-    symmetric: Literal[True] = Field(True, description="Zero is represented by the integer 0.")
-    per_channel: Literal[True] = Field(True, description="One scale per output channel.")
+    bits: Literal[8, 4, 2] = Field(8, description="Bits per weight; 2 bits are -1, 0 and 1, and are stored as 4.")
+    granularity: Literal["channel", "block"] = Field(
+        "channel",
+        description="channel: one scale per output channel. block: 4 bit weights alone, one per 32 weights of a channel, by "
+        "the compiler.",
+    )
+    scale: Literal["peak", "mse", "learned"] = Field(
+        "peak",
+        description="peak: the largest weight is the largest integer; mse: the least squared rounding error; learned: "
+        "trained with the weights (fake_quant only).",
+    )
+
+    @property
+    def largest(self) -> int:
+        """The largest integer: 127, 7 or 1."""
+        return int(2 ** (self.bits - 1) - 1)
 
 
 class ActivationFormat(Spec):
@@ -36,12 +49,16 @@ class Calibration(Spec):
 
 def format_precision(weights: WeightFormat, activations: ActivationFormat | None) -> Precision:
     """Return the precision that these formats mean; raises ``format_unsupported`` for a pair that no compiler writes."""
+    if weights.granularity == "block" and (weights.bits != 4 or activations is not None):
+        raise PydanticCustomError(
+            "format_unsupported", "Blocks are for 4 bit weights with activations null: set granularity to channel."
+        )
     if activations is None:
         return "int8-weights" if weights.bits == 8 else "int4-weights"
-    if weights.bits != 8:
+    if weights.bits < 8:
         raise PydanticCustomError(
             "format_unsupported",
-            "4 bit weights are computed in float (no runtime here multiplies them as integers): set activations to null.",
+            "Weights below 8 bits are computed in float (no runtime here multiplies them as integers): set activations to null.",
         )
     return "int8" if activations.mode == "static" else "int8-dynamic"
 
@@ -69,9 +86,18 @@ class Quantize(QuantizationFormat):
     @model_validator(mode="after")
     def _is_supported(self) -> "Quantize":
         format_precision(self.weights, self.activations)
+        if self.weights.scale == "learned":
+            raise PydanticCustomError(
+                "format_unsupported", "A scale is learned while training: use fake_quant, or scale peak or mse."
+            )
         return self
 
     @property
     def precision(self) -> Precision:
         """The precision it leaves."""
         return format_precision(self.weights, self.activations)
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if it leaves a network that rounds as the file will, so that fake_quant training can go on from it."""
+        return self.precision == "int8" or (self.weights.bits < 8 and self.weights.granularity == "channel")
