@@ -97,6 +97,8 @@ def _settings(options: argparse.Namespace) -> MeasureSettings:
     return make_settings(
         threads=options.threads,
         batch=options.batch,
+        provider=options.provider,
+        delegate=options.delegate,
         seconds=options.seconds,
         max_seconds=max(60.0, options.seconds),
         deadline_s=max(600.0, options.launches * (2 * options.seconds + 300.0) + options.cool_down_timeout),

@@ -1,5 +1,6 @@
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -18,6 +19,11 @@ from edgefleet_agent.measure.paired import (
 )
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.wire.comparison import FalsePositives, Outcome
+
+WARMUP_S = 0.25
+"""Of each runner. Blocks come in turns and the calmer half counts, so a comparison needs less warm-up than a run."""
+
+PROGRESS_EVERY = 10
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -74,7 +80,14 @@ def _plan(options: argparse.Namespace) -> BlockPlan:
 
 
 def _subject(path: Path, options: argparse.Namespace, plan: BlockPlan) -> Subject:
-    settings = make_settings(threads=options.threads, batch=options.batch, seed=options.seed)
+    settings = make_settings(
+        threads=options.threads,
+        batch=options.batch,
+        provider=options.provider,
+        delegate=options.delegate,
+        seed=options.seed,
+        warmup_seconds=WARMUP_S,
+    )
     return with_deadline(subject_of(path, hash_file(path), settings, options), plan)
 
 
@@ -83,9 +96,14 @@ def _write(path: Optional[Path], report: BaseModel) -> None:
         path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _progress(n: int) -> Callable[[int], None]:
-    def show(number: int) -> None:
-        if sys.stderr.isatty():
-            print("  {} of {}".format(number, n), file=sys.stderr)
+def _progress(n: int, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """Prints how far it is to standard error: on a terminal after each comparison, elsewhere after every tenth."""
+    started_s = clock()
+
+    def show(number: int, n_false: int) -> None:
+        if sys.stderr.isatty() or number % PROGRESS_EVERY == 0 or number == n:
+            left_s = (clock() - started_s) / number * (n - number)
+            line = "{} of {} comparisons, {} claim a difference, about {:.0f} s left"
+            print(line.format(number, n, n_false, left_s), file=sys.stderr, flush=True)
 
     return show

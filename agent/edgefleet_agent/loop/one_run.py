@@ -85,8 +85,8 @@ class Workshop:
     def carry_out(self, order: RunOrder, subject: Subject, second: Optional[Subject], bench: Bench) -> Measurement:
         """Measure or compare, or do what the stand-in does instead."""
         if order.kind != "measure":
-            if self.stand_in is not None:
-                raise refuse_comparison("a {} device".format(self.stand_in.kind))
+            if self.device_kind != "physical":
+                raise refuse_comparison(self.device_kind)
             return self.compare(order, subject, second, bench)
         if self.stand_in is not None:
             return self.stand_in.measure(order, subject, bench)

@@ -18,7 +18,7 @@ from edgefleet_agent.settings import AGENT_VERSION
 from edgefleet_agent.wire.base import JsonObject
 from edgefleet_agent.wire.comparison import ComparisonFigures, ComparisonPlan
 from edgefleet_agent.wire.messages import RunOrder
-from edgefleet_agent.wire.reasons import ErrorCode, Provenance
+from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import Environment, RunReport
 from edgefleet_agent.wire.samples import encode_samples
 
@@ -41,7 +41,7 @@ def measure_comparison(order: RunOrder, subject: Subject, second: Optional[Subje
     )
     report = RunReport(
         agent_version=AGENT_VERSION,
-        provenance=Provenance.MEASURED,
+        provenance=reports[0].provenance,
         artifact=subject.artifact,
         environment=_environment(reports, plan),
         verdict=join_verdicts([report.verdict for report in reports]),
@@ -51,12 +51,12 @@ def measure_comparison(order: RunOrder, subject: Subject, second: Optional[Subje
     return Measurement(report, blobs)
 
 
-def refuse_comparison(name: str) -> MeasurementFailed:
-    """The failure of a comparison on something that takes a board's place."""
+def refuse_comparison(kind: str) -> MeasurementFailed:
+    """The failure of a comparison on a device of another kind than physical."""
     return MeasurementFailed(
         ErrorCode.NOT_SUPPORTED,
-        "{} cannot compare artifacts in turns: its latencies are computed, not measured; compare on a real "
-        "device".format(name),
+        "a {} device cannot compare artifacts in turns: its latencies are not those of a board; compare on a physical "
+        "device".format(kind),
     )
 
 

@@ -89,6 +89,8 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
             name: stack.enter_context(_Side(subject, bench, Path(folder) / name, deadline))
             for name, subject in (("A", subject_a), ("B", subject_b))
         }
+        for side in sides.values():  # both interpreters start together; loading and warming up go one after the other
+            side.make_ready()
         before = bench.read_conditions()
         ran = _run_blocks(sides, plan, bench)
         after = bench.read_conditions()
@@ -127,13 +129,16 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
 
 
 def count_false_positives(
-    subject: Subject, plan: BlockPlan, bench: Bench, n_comparisons: int, on_done: Callable[[int], None]
+    subject: Subject, plan: BlockPlan, bench: Bench, n_comparisons: int, on_done: Callable[[int, int], None]
 ) -> FalsePositives:
-    """Compare an artifact with itself again and again, in fresh processes each time."""
-    reports = []
+    """Compare an artifact with itself again and again, in fresh processes each time.
+
+    ``on_done`` is told how many comparisons were made and how many of them claimed a difference.
+    """
+    reports: list[ComparisonReport] = []
     for number in range(n_comparisons):
         reports.append(compare_artifacts(subject, subject, plan, bench))
-        on_done(number + 1)
+        on_done(number + 1, sum(report.outcome is not Outcome.NO_DIFFERENCE for report in reports))
     return false_positives([(report.ratio, report.outcome) for report in reports])
 
 
@@ -164,16 +169,15 @@ class _Side:
         self.cpu_s = 0.0
 
     def __enter__(self) -> "_Side":
-        try:
-            self._talk.begin("blocks")
-            self.facts = self._talk.follow(self._enter, until="ready")
-        except BaseException:
-            self._talk.__exit__(None, None, None)
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._talk.__exit__(None, None, None)
+
+    def make_ready(self) -> None:
+        """Load and warm up."""
+        self._talk.begin("blocks")
+        self.facts = self._talk.follow(self._enter, until="ready")
 
     def run_block(self, plan: BlockPlan) -> Rows:
         """One block; rows start_ns and latency_ns."""

@@ -62,7 +62,9 @@ def test_aa_counts_comparisons_of_a_file_with_itself(
     rate = json.loads(out.read_text())
     assert rate["n_comparisons"] == 2
     assert 0 <= rate["share"] <= 1
-    assert "2 comparisons" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "2 comparisons" in said.out
+    assert "2 of 2 comparisons" in said.err
 
 
 def test_comparison_ends_with_a_whole_couple_when_its_time_is_over(chain: Callable[[int], Path]) -> None:

@@ -275,3 +275,34 @@ def test_a_device_gets_the_files_of_its_own_run_only(fleet: Fleet) -> None:
     assert fleet.anonymous.get(path, headers=stranger.headers).status_code == 404
     unrelated = fleet.upload(b"a secret model")
     assert fleet.anonymous.get(f"/agent/v1/blobs/{unrelated}", headers=device.headers).status_code == 404
+
+
+class TestProvenanceOfTheSensor:
+    """A physical device whose power was played back says so of the run as a whole."""
+
+    @staticmethod
+    def energy(provenance: str) -> JsonObject:
+        return {"value_mj": 2.0, "scope": "wall_ac", "sensor": {"chip": "replay", "provenance": provenance}}
+
+    @pytest.mark.parametrize("provenance", ["replayed", "simulated"])
+    def test_a_run_with_replayed_power_is_stored_as_such_and_stays_out_of_fronts(
+        self, each_fleet: Fleet, provenance: str
+    ) -> None:
+        device, order, job = lease_one(each_fleet)
+        device.upload(latency_blob())
+        digest = order["artifact"]["sha256"]
+        report = make_report(digest, energy=self.energy(provenance), provenance=provenance)
+        assert device.report(order, report).status_code == 200
+        [row] = each_fleet.get("/v1/results", job=job["id"])["items"]
+        assert (row["provenance"], row["on_front"], row["energy"]["value_mj"]) == (provenance, False, 2.0)
+        assert each_fleet.get("/v1/front", job=job["id"])["points"] == []
+        asked = each_fleet.get("/v1/front", job=job["id"], provenance=provenance)
+        assert [point["on_front"] for point in asked["points"]] == [True]
+
+    @pytest.mark.parametrize(("of_sensor", "stated"), [("replayed", "measured"), ("measured", "replayed")])
+    def test_a_run_that_contradicts_its_sensor_is_refused(self, fleet: Fleet, of_sensor: str, stated: str) -> None:
+        device, order, _ = lease_one(fleet)
+        device.upload(latency_blob())
+        digest = order["artifact"]["sha256"]
+        answer = device.report(order, make_report(digest, energy=self.energy(of_sensor), provenance=stated))
+        assert answer.json()["code"] == "provenance_mismatch"
