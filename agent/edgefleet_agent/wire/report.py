@@ -157,6 +157,10 @@ class OperatorTime(Wire):
     n_nodes: int = Field(ge=1, description="nodes of the graph counted here")
     time_us: float = Field(ge=0, description="mean time per inference in microseconds, under the profiler")
     share: float = Field(ge=0, le=1, description="of the time of all operators")
+    precision: Optional[str] = Field(
+        default=None, description="number format of a node's output, such as FP16 or INT8, where the runtime tells it"
+    )
+    tactic: Optional[str] = Field(default=None, description="kernel that ran a node, where the runtime tells it")
 
 
 class PlacementSummary(Wire):

@@ -278,6 +278,7 @@ class TestPlacement:
             ("{DLA: head}", "DLA", "DLA"),
         ]
         assert report.nodes[0].time_us == pytest.approx(300.0)
+        assert (report.nodes[0].precision, report.nodes[0].tactic) == ("FP32", "fake_tactic_0")
 
 
 def test_real_backend_says_what_is_missing(subject: MakeSubject, bench: Bench) -> None:
