@@ -8,6 +8,7 @@ from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, Lo
 from edgefleet_deploy.edgetpu_checker import EdgeTpuReport, check_edgetpu
 from edgefleet_deploy.edgetpu_log import CompilerLog
 from edgefleet_deploy.edgetpu_model import read_tflite
+from edgefleet_deploy.edgetpu_rules import PER_CHANNEL_CAUTION
 from edgefleet_deploy.edgetpu_tool import COMPILE_TIMEOUT_S, find_tool, run_tool
 from edgefleet_deploy.errors import CandidateRefused, CompilerUnavailable, FileUnusable
 from edgefleet_deploy.manifest import EdgeTpuPlacement
@@ -139,12 +140,13 @@ def _placement(log: CompilerLog, report: EdgeTpuReport) -> EdgeTpuPlacement:
 
 
 def _notes(log: CompilerLog, report: EdgeTpuReport) -> tuple[str, ...]:
-    """Return ``edgetpu_partly_mapped``, ``edgetpu_streams_parameters`` (beyond the chip's memory) and
-    ``edgetpu_mapped_otherwise`` (than the checker expected), each where it holds.
+    """Return those that hold: ``edgetpu_partly_mapped``, ``edgetpu_streams_parameters`` (beyond the chip's memory),
+    ``edgetpu_mapped_otherwise`` (than the checker expected), ``edgetpu_dense_per_channel`` (rules.PER_CHANNEL_CAUTION).
     """
     found = {
         "edgetpu_partly_mapped": bool(log.n_cpu),
         "edgetpu_streams_parameters": bool(log.off_chip_bytes),
         "edgetpu_mapped_otherwise": not agrees(log, report),
+        "edgetpu_dense_per_channel": any(PER_CHANNEL_CAUTION in verdict.warnings for verdict in report.operators),
     }
     return tuple(note for note, holds in found.items() if holds)

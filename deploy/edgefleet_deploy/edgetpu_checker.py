@@ -11,7 +11,7 @@ from typing import Any, Literal
 from edgefleet_deploy.edgetpu_limits import find_reason
 from edgefleet_deploy.edgetpu_macs import count_macs
 from edgefleet_deploy.edgetpu_model import Operator, Tensor, TfliteModel, read_tflite
-from edgefleet_deploy.edgetpu_rules import GENERAL_LIMITS, RULES
+from edgefleet_deploy.edgetpu_rules import GENERAL_LIMITS, PER_CHANNEL_CAUTION, RULES
 from edgefleet_deploy.errors import FileUnusable
 
 JsonObject = dict[str, Any]
@@ -159,6 +159,8 @@ def _judge(operator: Operator, model: TfliteModel) -> OperatorVerdict:
     warnings = [rule.caution] if rule.caution else []
     if operator.version not in rule.versions:
         warnings.append(f"version {operator.version} was not seen on an Edge TPU")
+    if operator.name == "FULLY_CONNECTED" and any(t is not None and t.n_scales > 1 for t in operator.inputs[1:2]):
+        warnings.append(PER_CHANNEL_CAUTION)
     return OperatorVerdict(
         operator.index, operator.name, operator.version, "mapped", count_macs(operator), warnings=tuple(warnings)
     )

@@ -40,13 +40,17 @@ _OPTIONS: Final[Mapping[str, Mapping[str, tuple[int, Kind, int]]]] = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor. signature: the shape with -1 for free dimensions. A constant has its content, anything else None."""
+    """One tensor. signature: the shape with -1 for free dimensions. A constant has its content, anything else None.
+
+    n_scales: 0 for real numbers, 1 for integers with one scale, more for one scale per channel.
+    """
 
     name: str
     shape: tuple[int, ...]
     signature: tuple[int, ...]
     dtype: str
     zero_point: int
+    n_scales: int
     is_variable: bool
     content: bytes | None
 
@@ -141,6 +145,7 @@ def _read_tensor(table: FlatTable, buffers: Sequence[FlatTable], *, may_be_const
         signature=table.integers(7) or shape,
         dtype=_DTYPES[dtype] if 0 <= dtype < len(_DTYPES) else f"type {dtype}",
         zero_point=0 if quantization is None else _first_long(quantization, 3),
+        n_scales=0 if quantization is None else len(quantization.integers(2)),
         is_variable=is_variable,
         content=_at(buffers, table.number(2, "u32"), "buffer").content(0) if is_constant else None,
     )

@@ -28,6 +28,7 @@ SOURCES: Final[Mapping[str, str]] = MappingProxyType(
         "issue-631": "github google-coral/edgetpu issue 631: compiler 16 does not know CONV_2D 6",
         "issue-845": "github google-coral/edgetpu issue 845: compiler 16 does not know TRANSPOSE_CONV 4",
         "issue-879": "github google-coral/edgetpu issue 879: compiler 16 does not know QUANTIZE 3",
+        "pull-2602": "github tensorflow/tflite-micro pull request 2602 (2024): older kernels take one scale for all channels",
         "log-fc9": "a published compiler log of 2026: FULLY_CONNECTED 9 (keep_num_dims) not supported, 4 mapped",
         "logs": "published compiler logs: otherwise supported, but not mapped due to some unspecified limitation",
         "authors": "known to the authors of this table; source not at hand",
@@ -217,6 +218,12 @@ _RULES: Final = (
     ),
     OperatorRule("UNIDIRECTIONAL_SEQUENCE_LSTM", versions={1: "twin"}, roles=_LSTM_ROLES),
 )
+
+PER_CHANNEL_CAUTION: Final = (
+    "the weights have one scale per channel, which converters write for this operator since 2024 and the compiler of 2021 may "
+    "compute with the first one: compare the golden outputs on the device"
+)
+"""Warning of FULLY_CONNECTED with such weights (source pull-2602); convolutions always had them."""
 
 RULES: Final[Mapping[str, OperatorRule]] = MappingProxyType({rule.name: rule for rule in _RULES})
 """Operator name -> its rule; an operator without one is not mapped."""

@@ -19,7 +19,7 @@ WriteTflite = Callable[..., bytes]
 def write_tflite() -> WriteTflite:
     """Write a file.
 
-    tensors: dicts of shape and, at will, dtype (int8), content, signature, zero_point and variable. operators: dicts of
+    tensors: dicts of shape and, at will, dtype (int8), content, signature, zero_point, n_scales and variable. operators: dicts of
     name, inputs, outputs and, at will, version and options, which are field number -> (int8 or int32, value).
     """
     return _write
@@ -84,7 +84,13 @@ def _tensor(builder: Any, tensor: Mapping[str, Any], index: int, buffer: int) ->
     builder.StartVector(8, 1, 8)
     builder.PrependInt64(tensor.get("zero_point", 0))
     zero_points = builder.EndVector()
+    n_scales = tensor.get("n_scales", 1)
+    builder.StartVector(4, n_scales, 4)
+    for _ in range(n_scales):
+        builder.PrependFloat32(0.5)
+    scales = builder.EndVector()
     builder.StartObject(7)
+    builder.PrependUOffsetTRelativeSlot(2, scales, 0)
     builder.PrependUOffsetTRelativeSlot(3, zero_points, 0)
     quantization = builder.EndObject()
     builder.StartObject(8)

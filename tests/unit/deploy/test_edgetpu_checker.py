@@ -399,6 +399,16 @@ class TestVersions:
         unseen = one(check, "CONV_2D", IMAGE, FILTER, BIAS, IMAGE, version=5)
         assert (unseen.mapped, unseen.warnings) == (True, ("CONV_2D x1: version 5 was not seen on an Edge TPU",))
 
+    @pytest.mark.parametrize(("n_scales", "is_warned"), [(1, False), (10, True)])
+    def test_scale_per_channel_of_a_dense_layer_is_a_warning(
+        self, check: Check, n_scales: int, is_warned: bool
+    ) -> None:
+        weights = {"shape": (10, 10), "content": bytes(100), "n_scales": n_scales}
+        report = one(check, "FULLY_CONNECTED", VECTOR, weights, VECTOR, version=4)
+
+        assert report.mapped
+        assert any("one scale per channel" in warning for warning in report.warnings) is is_warned
+
 
 class TestUnusableFiles:
     @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x00" * 64, b"PK\x03\x04" * 20, b"\x1c\x00\x00\x00ONNX" * 9])
@@ -452,7 +462,7 @@ class TestRules:
         sources |= {source for rule in RULES.values() for source in rule.versions.values()}
         sources |= {rule.refused_source for rule in RULES.values() if rule.refused_from is not None}
         sources |= {rule.caution_source for rule in RULES.values() if rule.caution}
-        assert sources == set(SOURCES)
+        assert sources | {"pull-2602"} == set(SOURCES)
         assert {limit.code for limit in (*limits, *GENERAL_LIMITS)} == set(CHECKS)
 
     def test_page_shows_every_rule_and_source(self) -> None:

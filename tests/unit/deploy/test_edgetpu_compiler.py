@@ -229,6 +229,35 @@ class TestCompiled:
         assert file.edgetpu.operators[1].status == "Operation not supported"
         assert {"edgetpu_partly_mapped", "edgetpu_streams_parameters"} <= set(file.notes)
 
+    def test_dense_layer_with_a_scale_per_channel_is_noted(
+        self,
+        tool: FakeTool,
+        write_tflite: WriteTflite,
+        compiled: bytes,
+        context: CompileContext,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        vector = {"shape": (1, 4)}
+        weights = {"shape": (4, 4), "content": bytes(16), "n_scales": 4}
+        dense = {"name": "FULLY_CONNECTED", "inputs": [0, 1], "outputs": [2], "version": 4}
+        tool.install(monkeypatch)
+        tool.answers(HEAD.format(streamed="0.00B"), compiled=compiled)
+        file = run(write_tflite([vector, weights, vector], [dense], [0], [2]), context)
+
+        assert "edgetpu_dense_per_channel" in file.notes
+
+    def test_compiler_that_maps_otherwise_leaves_the_share_unknown(
+        self, tool: FakeTool, plain: bytes, compiled: bytes, context: CompileContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tool.install(monkeypatch)
+        stated = "Number of operations that will run on Edge TPU: 7\nNumber of operations that will run on CPU: 0\n"
+        tool.answers(HEAD.format(streamed="0.00B") + stated, compiled=compiled)
+        file = run(plain, context)
+
+        assert file.edgetpu is not None
+        assert (file.edgetpu.n_mapped, file.edgetpu.macs_share) == (7, None)
+        assert "edgetpu_mapped_otherwise" in file.notes
+
     def test_table_is_read_from_the_operation_log_where_it_is_not_printed(
         self, tool: FakeTool, plain: bytes, compiled: bytes, context: CompileContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
