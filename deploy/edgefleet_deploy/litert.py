@@ -5,20 +5,17 @@ Importing this module needs none of the extra ``tflite``'s packages and takes no
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgefleet_compression.candidate import Candidate, TorchCandidate, Traits
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
-from edgefleet_deploy.errors import CandidateRefused, CompilerUnavailable
+from edgefleet_deploy.errors import CandidateRefused
+from edgefleet_deploy.litert_tools import require_tools
 from edgefleet_deploy.targets import Target
 
 if TYPE_CHECKING:
     from edgefleet_deploy.litert_session import LitertSession
-
-TOOLS = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
-"""Packages of the extra ``tflite``."""
 
 WRONG_UNDER_TFLITE_RUNTIME: Mapping[Precision, str] = {
     "int8-dynamic": "it computes garbage without an error (0 dB where LiteRT gives 40 dB)",
@@ -68,14 +65,3 @@ class LitertCompiler:
         from edgefleet_deploy.litert_session import LitertSession  # needs the extra
 
         return LitertSession(payload, threads=threads)
-
-
-def require_tools(*names: str) -> None:
-    """Raise CompilerUnavailable naming the packages of the extra ``tflite`` that are not installed."""
-    missing = [name.replace("_", "-") for name in names or TOOLS if find_spec(name) is None]
-    if missing:
-        raise CompilerUnavailable(
-            "tflite files are written by {}, not installed here: install the extra (pip install 'edgefleet[tflite]', or "
-            "make setup EXTRAS=tflite)".format(", ".join(missing)),
-            detail={"missing": missing},
-        )

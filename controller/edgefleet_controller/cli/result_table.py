@@ -39,11 +39,28 @@ def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> No
     print_table(COLUMNS, [_cells(row) for row in rows], title=title)
     print_checks(rows, _label)
     for row in rows:
+        if line := _across_targets(row):
+            console.print(f"{_label(row)}: {line}", markup=False)
+    for row in rows:
         reasons = ", ".join(row["verdict"]["reasons"])
         if row["verdict"]["status"] != "valid" and reasons:
             console.print(f"{_label(row)}: {row['verdict']['status']} because of {reasons}", markup=False)
         if notes := [note for note in row.get("notes") or () if note not in in_all]:
             console.print(f"{_label(row)}: note {', '.join(notes)}", markup=False)
+
+
+def _across_targets(row: JsonObject) -> str | None:
+    """Size and speed beside the baseline of the job's first target, for a row of another target."""
+    across = row.get("across_targets")
+    if not across or across["reference_target"] == row["target"] or across["speedup_p50"] is None:
+        return None
+    return "{} faster and {} smaller than {} ({}); the table compares it with {}".format(
+        _times(across["speedup_p50"]),
+        _times(across["size_ratio"]),
+        across["reference"],
+        across["reference_target"],
+        row["reference"] or "nothing",
+    )
 
 
 def _cells(row: JsonObject) -> tuple[object, ...]:

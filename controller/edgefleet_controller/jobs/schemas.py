@@ -58,7 +58,7 @@ class VariantView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
     id: str = Field(description="identifier, var_...")
     ordinal: int = Field(description="position in the job")
-    name: str = Field(description="name in tables: the recipe's, with the target where the job has several")
+    name: str = Field(description="name in tables: the recipe's, with the target unless it is the job's first")
     recipe: dict[str, Any] = Field(description="the recipe")
     recipe_sha256: str = Field(description="hash of what the recipe does")
     target: str = Field(description="target")

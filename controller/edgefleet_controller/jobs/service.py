@@ -209,7 +209,7 @@ def _variants(job: Job, recipes: Sequence[Recipe], targets: Sequence[str]) -> li
             id=new_id("var"),
             job_id=job.id,
             ordinal=ordinal,
-            name=recipe.name if len(targets) == 1 else f"{recipe.name}@{target}",
+            name=recipe.name if target == targets[0] else f"{recipe.name}@{target}",
             recipe=recipe.model_dump(mode="json"),
             recipe_sha256=recipe_sha256(recipe),
             target=target,

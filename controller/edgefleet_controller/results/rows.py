@@ -7,7 +7,7 @@ from edgefleet_controller.jobs.sweep import differing_fields
 from edgefleet_controller.results.checks import checks_of
 from edgefleet_controller.results.front import Direction, find_front
 from edgefleet_controller.results.repository import VariantRecord
-from edgefleet_controller.results.schemas import EnergyRow, LatencyRow, VariantRow, VerdictRow
+from edgefleet_controller.results.schemas import AcrossTargets, EnergyRow, LatencyRow, VariantRow, VerdictRow
 
 JsonObject = dict[str, Any]
 TRUSTED = ("valid", "suspect")
@@ -16,7 +16,9 @@ EMULATED = "emulated"
 
 
 def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
-    """Rows with ratios to the baseline (the recipe without passes) of the same target, device and settings; the front."""
+    """Rows with ratios to the baseline (the recipe without passes) of the same target, device and settings, and to that of
+    the job's first target; the front.
+    """
     swept = differing_fields([_settings(record) for record in records if record.run is not None])
     rows = [_plain_row(record, swept) for record in records]
     baselines = {
@@ -24,7 +26,15 @@ def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
         for record, row in zip(records, rows, strict=True)
         if not record.variant.recipe.get("passes")
     }
-    related = [_relate(row, baselines.get((row.target, row.device_id, row.settings_ordinal))) for row in rows]
+    first_target = rows[0].target if rows else ""
+    related = [
+        _relate(
+            row,
+            baselines.get((row.target, row.device_id, row.settings_ordinal)),
+            baselines.get((first_target, row.device_id, row.settings_ordinal)),
+        )
+        for row in rows
+    ]
     on_front = _front_rows(related)
     return [row.model_copy(update={"on_front": index in on_front}) for index, row in enumerate(related)]
 
@@ -57,6 +67,8 @@ def _plain_row(record: VariantRecord, swept: Sequence[str]) -> VariantRow:
         provenance=record.result.provenance if report and record.result is not None else None,
         artifact_sha256=artifact.sha256 if artifact is not None else None,
         size_bytes=artifact.size_bytes if artifact is not None else None,
+        reference=None,
+        across_targets=None,
         size_ratio=None,
         samples_sha256=record.result.samples_sha256 if record.result is not None else None,
         notes=list(artifact.manifest.get("notes", [])) if artifact is not None else [],
@@ -132,19 +144,26 @@ def _error(record: VariantRecord) -> JsonObject | None:
     return record.variant.error
 
 
-def _relate(row: VariantRow, baseline: VariantRow | None) -> VariantRow:
+def _relate(row: VariantRow, baseline: VariantRow | None, job_baseline: VariantRow | None) -> VariantRow:
+    across = None
+    if job_baseline is not None:
+        across = AcrossTargets(
+            reference=job_baseline.name, reference_target=job_baseline.target, **_ratios(row, job_baseline)
+        )
     if baseline is None:
-        return row
+        return row.model_copy(update={"across_targets": across})
+    return row.model_copy(update={"reference": baseline.name, "across_targets": across, **_ratios(row, baseline)})
+
+
+def _ratios(row: VariantRow, baseline: VariantRow) -> dict[str, float | None]:
     # a latency that is invalid is shown with its verdict, but nothing is derived from it
     is_comparable = row.verdict.status in TRUSTED and baseline.verdict.status in TRUSTED
     p50, baseline_p50 = (_p50(row), _p50(baseline)) if is_comparable else (None, None)
-    return row.model_copy(
-        update={
-            "size_ratio": _ratio(baseline.size_bytes, row.size_bytes),
-            "retention": _ratio(row.accuracy_device, baseline.accuracy_device),
-            "speedup_p50": _ratio(baseline_p50, p50),
-        }
-    )
+    return {
+        "size_ratio": _ratio(baseline.size_bytes, row.size_bytes),
+        "retention": _ratio(row.accuracy_device, baseline.accuracy_device),
+        "speedup_p50": _ratio(baseline_p50, p50),
+    }
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:

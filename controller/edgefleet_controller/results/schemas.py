@@ -39,6 +39,18 @@ class VerdictRow(BaseModel):
     reasons: list[str] = Field(description="stable codes; of a failed run its error's code")
 
 
+class AcrossTargets(BaseModel):
+    """A row beside the reference of the whole job: the recipe without passes for the job's first target."""
+
+    reference: str = Field(
+        description="name of the reference variant, measured on the same device with the same settings"
+    )
+    reference_target: str = Field(description="its target")
+    size_ratio: float | None = Field(description="bytes of the reference's file / bytes of this one")
+    retention: float | None = Field(description="accuracy_device / that of the reference")
+    speedup_p50: float | None = Field(description="p50 of the reference / p50 of this one")
+
+
 class VariantRow(Checks):
     """One variant on one device with one of the job's settings. A failed one keeps its row, with null figures."""
 
@@ -59,6 +71,13 @@ class VariantRow(Checks):
     provenance: ProvenanceName | None = Field(description="where the figures come from; null without figures")
     artifact_sha256: str | None = Field(description="hash of the file that ships")
     size_bytes: int | None = Field(description="bytes of the file that ships")
+    reference: str | None = Field(
+        description="name of the baseline that size_ratio, retention and speedup_p50 refer to: the recipe without passes for "
+        "the same target on the same device; null where the job has none"
+    )
+    across_targets: AcrossTargets | None = Field(
+        description="the same ratios to the baseline of the job's first target; null where the job has none"
+    )
     size_ratio: float | None = Field(description="bytes of the baseline's file / bytes of this one")
     samples_sha256: str | None = Field(description="hash of the raw latency samples' file")
     notes: list[str] = Field(description="what a person should know of the file, such as calibration_random")

@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,15 @@ JsonObject = dict[str, Any]
 
 COMPRESSION_TOOLS = ("edgefleet", "torch", "torch-pruning", "numpy")
 COMPILE_TOOLS = ("edgefleet", "torch", "onnx", "onnxruntime", "numpy")
+TFLITE_TOOLS = (
+    "edgefleet",
+    "torch",
+    "numpy",
+    "litert-torch",
+    "litert-converter",
+    "ai-edge-quantizer",
+    "ai-edge-litert",
+)
 COMPRESSION_STEP = "edgefleet_compression.step"
 DEPLOY_STEP = "edgefleet_deploy.step"
 
@@ -143,7 +152,7 @@ class HostSteps:
             "target": asdict(target),
             "data_sha256": variant.data_sha256,
             "seed": variant.seed,
-            "tools": {name: version(name) for name in COMPILE_TOOLS},
+            "tools": tool_versions(TFLITE_TOOLS if target.file_format == "tflite" else COMPILE_TOOLS),
             "files": COMPILED_FILES,
         }
         key_sha256 = canonical_sha256(key)
@@ -254,6 +263,17 @@ class HostSteps:
         if not link.is_symlink():
             named_link(folder, "data.npz", stored_file(self._blobs, str(data["sha256"])))
         return {"kind": "npz", "path": str(link)}
+
+
+def tool_versions(names: Sequence[str]) -> dict[str, str | None]:
+    """Return package -> version, null for one that is not installed: the compiler then says what is missing."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def canonical_sha256(value: object) -> str:

@@ -46,6 +46,27 @@ def test_ratios_refer_to_the_baseline_on_the_same_device(each_fleet: Fleet, job:
     assert int8["latency_ms"]["n"] == 700
 
 
+def test_rows_of_two_targets_name_both_references(each_fleet: Fleet) -> None:
+    """Each target's own baseline, and the baseline of the job's first target, which compares runtimes."""
+    device = each_fleet.add_device("bench")
+    job = each_fleet.add_job(("baseline", "int8"), targets=["onnxruntime", "litert"])
+    for variant, (factor, n_bytes) in enumerate([(1.0, 4000), (0.5, 2000), (0.5, 1000), (0.1, 500)]):
+        measure(each_fleet, job, device, variant, factor=factor, accuracy=1.0, n_bytes=n_bytes)
+
+    rows = each_fleet.get("/v1/results", job=job["id"])["items"]
+
+    assert [row["name"] for row in rows] == ["baseline", "baseline@litert", "int8", "int8@litert"]
+    last = rows[3]
+    assert last["reference"] == "baseline@litert"
+    assert last["speedup_p50"] == pytest.approx(5.0, rel=1e-3)
+    assert (last["across_targets"]["reference"], last["across_targets"]["reference_target"]) == (
+        "baseline",
+        "onnxruntime",
+    )
+    assert last["across_targets"]["speedup_p50"] == pytest.approx(10.0, rel=1e-3)
+    assert last["across_targets"]["size_ratio"] == pytest.approx(8.0)
+
+
 def test_the_front_leaves_out_what_is_beaten_in_both_figures(each_fleet: Fleet, job: JsonObject) -> None:
     rows = each_fleet.get("/v1/results", job=job["id"])["items"]
     assert [row["on_front"] for row in rows] == [True, True, False]

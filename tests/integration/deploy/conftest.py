@@ -65,7 +65,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_step() -> RunStep:
     """Runs the compile step; keyword arguments are the request's fields."""
 

@@ -38,3 +38,11 @@ def test_the_settings_that_a_sweep_varies_stand_with_the_name(capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert "int8 (threads 2, batch 8)" in printed
     assert "1234" in printed
+
+
+def test_rows_of_another_target_say_what_they_are_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+    across = {"reference": "baseline", "reference_target": "onnxruntime", "speedup_p50": 8.1, "size_ratio": 4.0}
+    print_results([ROW | {"target": "litert", "reference": "baseline@litert", "across_targets": across}])
+    printed = capsys.readouterr().out
+    expected = "8.10x faster and 4.00x smaller than baseline (onnxruntime); the table compares it with baseline@litert"
+    assert expected in printed
