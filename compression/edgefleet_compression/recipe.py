@@ -28,6 +28,7 @@ from edgefleet_compression.passes.specs import (
     Cast,
     FakeQuant,
     LowRank,
+    PruneWeights,
     Quantize,
     Sparsify,
     Spec,
@@ -57,6 +58,15 @@ class _OrderState:
                 {"by": self.quantized_by},
             )
         self.edited = True
+
+    def accept_prune_weights(self) -> None:
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "prune_after_quantize",
+                "prune_weights cannot follow {by}: zeros are made before numbers are rounded. Prune first, {by} last.",
+                {"by": self.quantized_by},
+            )
+        self.sparsified = True
 
     def accept_low_rank(self) -> None:
         if self.quantized_by:
@@ -148,6 +158,8 @@ class Recipe(Spec):
         for spec in self.passes:
             if isinstance(spec, StructuredPrune):
                 state.accept_prune()
+            elif isinstance(spec, PruneWeights):
+                state.accept_prune_weights()
             elif isinstance(spec, LowRank):
                 state.accept_low_rank()
             elif isinstance(spec, Quantize):
@@ -212,6 +224,7 @@ RULE_CODES = frozenset(
         "quantize_twice",
         "rank_ambiguous",
         "schedule_empty",
+        "solver_unsupported",
         "student_after_quantize",
         "student_ambiguous",
         "student_discards_edits",

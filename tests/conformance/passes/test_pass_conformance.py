@@ -21,6 +21,7 @@ from edgefleet_compression.passes.specs import (
     FakeQuant,
     LowRank,
     PlateauPace,
+    PruneWeights,
     Quantize,
     Sparsify,
     StructuredPrune,
@@ -133,6 +134,14 @@ class TestStructuredPrune(PassConformance):
         "layer": StructuredPrune(amount=0.5),
         "global": StructuredPrune(amount=0.3, scope="global", round_to=1, criterion="magnitude_l1"),
         "random": StructuredPrune(amount=0.25, round_to=4, criterion="random"),
+    }
+
+
+class TestPruneWeights(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "magnitude": PruneWeights(amount=0.5),
+        "layerwise": PruneWeights(amount=0.5, structure="2:4", solver="layerwise", n_samples=64),
+        "rounds": PruneWeights(amount=0.8, criterion="synflow", scope="global", rounds=5),
     }
 
 

@@ -52,6 +52,8 @@ BROKEN = [
     ("duplicate_ingredient", [train(DISTILL, DISTILL)]),
     ("distill_without_teacher", [train({"kind": "distill"})]),
     ("amount_not_n_of_m", [train({"kind": "sparsify", "amount": 0.6, "structure": "2:4"})]),
+    ("solver_unsupported", [{"kind": "prune_weights", "amount": 0.5, "solver": "layerwise", "structure": "filters"}]),
+    ("prune_after_quantize", [QUANTIZE, {"kind": "prune_weights", "amount": 0.5}]),
     ("teacher_has_no_features", [train({"kind": "distill", "teacher": "ensemble", "method": "attention"})]),
     ("budget_ambiguous", [{"kind": "train", "budget": {"epochs": 1, "steps": 1}}]),
     ("budget_ambiguous", [{"kind": "train", "budget": {}}]),

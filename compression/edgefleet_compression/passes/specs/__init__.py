@@ -23,6 +23,7 @@ from edgefleet_compression.passes.specs.distill import Distill
 from edgefleet_compression.passes.specs.ingredients import FakeQuant, Ingredient, Sparsify
 from edgefleet_compression.passes.specs.low_rank import LowRank
 from edgefleet_compression.passes.specs.paces import ClockPace, ConvergencePace, Pace, PlateauPace
+from edgefleet_compression.passes.specs.prune_weights import PruneWeights
 from edgefleet_compression.passes.specs.quantize import (
     ActivationFormat,
     Calibration,
@@ -55,6 +56,7 @@ __all__ = [
     "Optimizer",
     "Pace",
     "PlateauPace",
+    "PruneWeights",
     "QuantizationFormat",
     "Quantize",
     "ScheduleName",
@@ -71,4 +73,4 @@ __all__ = [
     "format_precision",
 ]
 
-AnyPass = Annotated[StructuredPrune | LowRank | Quantize | Cast | Train, Field(discriminator="kind")]
+AnyPass = Annotated[StructuredPrune | PruneWeights | LowRank | Quantize | Cast | Train, Field(discriminator="kind")]
