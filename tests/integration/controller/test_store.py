@@ -167,3 +167,89 @@ def test_sqlite_keeps_its_promises(tmp_path: Any) -> None:
         }
     assert pragmas == {"journal_mode": "wal", "foreign_keys": 1}
     database.dispose()
+
+
+ROWS_OF_0001 = (
+    "INSERT INTO blobs VALUES ('s', 1, 'x', '2026-01-01 00:00:00')",
+    "INSERT INTO devices (id, name, board, kind, state, labels, created_at, version)"
+    " VALUES ('d', 'd', 'b', 'physical', 'active', '{}', '2026-01-01 00:00:00', 1)",
+    "INSERT INTO models (id, name, format, blob_sha256, facts, created_at)"
+    " VALUES ('m', 'm', 'onnx', 's', '{}', '2026-01-01 00:00:00')",
+    "INSERT INTO jobs (id, name, model_id, state, request, progress, message, created_at, version)"
+    " VALUES ('j', 'j', 'm', 'running', '{}', 0, '', '2026-01-01 00:00:00', 1)",
+    "INSERT INTO variants (id, job_id, ordinal, name, recipe, recipe_sha256, target, state)"
+    " VALUES ('v', 'j', 0, 'v', '{}', 's', 't', 'dispatched')",
+    'INSERT INTO runs (id, job_id, variant_id, device_id, state, attempt, priority, "order", cancel_requested, created_at)'
+    " VALUES ('r', 'j', 'v', 'd', 'leased', 1, 100, '{}', false, '2026-01-01 00:00:00')",
+    "INSERT INTO results (run_id, attempt, job_id, report, report_sha256, provenance, verdict, energy_reason, created_at)"
+    " VALUES ('r', 1, 'j', '{}', 's', 'measured', 'valid', 'no_sensor', '2026-01-01 00:00:00')",
+)
+"""A job with a leased run and its result, as the first schema stores them."""
+
+ROWS_OF_0002 = (
+    "INSERT INTO comparisons VALUES ('c', 'c', 'aa', 's', 's', '{}', '2026-01-01 00:00:00')",
+    'INSERT INTO runs (id, kind, comparison_id, device_id, state, attempt, priority, "order", cancel_requested,'
+    " created_at) VALUES ('rc', 'aa', 'c', 'd', 'completed', 1, 100, '{}', false, '2026-01-01 00:00:00')",
+    "INSERT INTO results (run_id, attempt, report, report_sha256, provenance, verdict, energy_reason, created_at)"
+    " VALUES ('rc', 1, '{}', 's', 'measured', 'valid', 'not_measured', '2026-01-01 00:00:00')",
+    "INSERT INTO comparison_results (run_id, comparison_id, kind, n_comparisons, n_false_positives)"
+    " VALUES ('rc', 'c', 'aa', 20, 1)",
+    'INSERT INTO runs (id, settings_ordinal, job_id, variant_id, device_id, state, attempt, priority, "order",'
+    " cancel_requested, created_at)"
+    " VALUES ('r1', 1, 'j', 'v', 'd', 'queued', 0, 100, '{}', false, '2026-01-01 00:00:00')",
+)
+"""A comparison with its result, and a second run of the variant with other settings."""
+
+
+def execute_all(url: str, statements: tuple[str, ...]) -> None:
+    database = Database.from_url(url)
+    try:
+        with database.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        database.dispose()
+
+
+def column(url: str, query: str) -> list[Any]:
+    database = Database.from_url(url)
+    with database.engine.connect() as connection:
+        found = list(connection.execute(text(query)).scalars())
+    database.dispose()
+    return found
+
+
+def test_what_an_older_controller_stored_survives_the_way_up_and_down(empty_store_url: str) -> None:
+    command.upgrade(migration_config(empty_store_url), "0001")
+    execute_all(empty_store_url, ROWS_OF_0001)
+    command.upgrade(migration_config(empty_store_url), "0002")
+    assert column(empty_store_url, "SELECT kind FROM runs") == ["measure"]
+    execute_all(empty_store_url, ROWS_OF_0002)
+    downgrade_to(empty_store_url, "0001")
+    assert column(empty_store_url, "SELECT id FROM runs") == ["r"]
+    assert column(empty_store_url, "SELECT run_id FROM results") == ["r"]
+    upgrade_to_head(empty_store_url)
+    assert column(empty_store_url, "SELECT verdict FROM results") == ["valid"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("UPDATE runs SET comparison_id = 'c'", "has_one_owner"),
+        ("UPDATE runs SET kind = 'ab'", "has_one_owner"),
+        ("UPDATE runs SET state = 'lost'", "ck_runs_state"),
+        ("UPDATE results SET verdict = 'fine'", "ck_results_verdict"),
+        ("UPDATE comparison_results SET n_false_positives = 21", "no_more_false_than_made"),
+        ("UPDATE comparison_results SET kind = 'ab'", "ck_comparison_results"),
+    ],
+)
+def test_the_altered_tables_keep_their_constraints(store_url: str, statement: str, constraint: str) -> None:
+    execute_all(store_url, (*ROWS_OF_0001, *ROWS_OF_0002[:4]))
+    with pytest.raises(IntegrityError, match=constraint):
+        execute_all(store_url, (statement,))
+
+
+def test_the_device_s_one_lease_survives_the_migration(store_url: str) -> None:
+    execute_all(store_url, (*ROWS_OF_0001, *ROWS_OF_0002))
+    with pytest.raises(IntegrityError):
+        execute_all(store_url, ("UPDATE runs SET state = 'leased' WHERE id = 'r1'",))
