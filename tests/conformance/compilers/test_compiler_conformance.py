@@ -15,6 +15,7 @@ from edgefleet_compression.candidate import Candidate, Traits
 from edgefleet_deploy import edgetpu_tool
 from edgefleet_deploy.compiler import CompileContext, CompiledFile, Compiler, compiler_for
 from edgefleet_deploy.errors import CandidateRefused, CompilerUnavailable, DeployError
+from edgefleet_deploy.parity import snr_db
 from edgefleet_deploy.samples import random_samples
 from edgefleet_deploy.targets import TARGETS, Target
 
@@ -96,6 +97,20 @@ class TestCompilerConformance:
         assert parity.n_samples > 0
         assert [output.name for output in parity.outputs]
         assert any(bound is not None for bound in parity.tolerance.model_dump().values())
+
+    def test_golden_outputs_are_what_the_file_gives_on_this_host(
+        self, compiler: Compiler, compiled: CompiledFile
+    ) -> None:
+        """In the file's own names, order and layout, so that a device can feed them as they are."""
+        golden = compiled.golden
+        assert golden is not None
+        assert 1 <= golden.n_samples <= 8
+        assert list(golden.reference) == [spec.name for spec in compiled.outputs]
+        payload = compiled.payload if compiled.host_payload is None else compiled.host_payload
+        found = compiler.open(payload, threads=1).run(golden.inputs)
+        for name, wanted in golden.reference.items():
+            difference = found[name].astype(np.float64) - wanted
+            assert snr_db(wanted.astype(np.float64), difference) == pytest.approx(golden.host_snr_db[name], abs=0.01)
 
     def test_input_names_are_the_candidates(self, compiled: CompiledFile) -> None:
         assert [spec.name for spec in compiled.inputs] == ["image"]
