@@ -91,6 +91,7 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
         }
         for side in sides.values():  # both interpreters start together; loading and warming up go one after the other
             side.make_ready()
+        deadline.phase = "measure"
         before = bench.read_conditions()
         ran = _run_blocks(sides, plan, bench)
         after = bench.read_conditions()
@@ -102,7 +103,7 @@ def compare_artifacts(subject_a: Subject, subject_b: Subject, plan: BlockPlan, b
     compared = compare_blocks([block[1] for block in rows["A"]], [block[1] for block in rows["B"]])
     evidence = Evidence(
         outcome=SteadyOutcome.FLAT,  # a drift cancels between neighbouring blocks
-        n_non_finite=0,
+        n_non_finite=facts["n_non_finite"] + facts_b["n_non_finite"],
         before=before,
         after=after,
         cpu_s=cpu_s,

@@ -21,7 +21,13 @@ def serve_blocks(request: "Dict[str, Any]", channel: Channel) -> "Dict[str, Any]
     loaded = load(request)
     warmup = make_ready(loaded, settings, channel, request.get("golden"))
     fastest_ns = min(warmup.latency_ns) if warmup.latency_ns else int(loaded.figures["first_inference_ms"] * 1e6)
-    channel.send("ready", batch=loaded.batch, runtime=loaded.model.facts, affinity=loaded.figures["affinity"])
+    channel.send(
+        "ready",
+        batch=loaded.batch,
+        runtime=loaded.figures["runtime"],
+        affinity=loaded.figures["affinity"],
+        n_non_finite=loaded.figures["n_non_finite_first"],
+    )
     number = 0
     while True:
         wanted = channel.receive()

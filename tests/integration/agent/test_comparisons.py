@@ -17,7 +17,7 @@ from edgefleet_agent.measure.profile import read_profile
 from edgefleet_agent.measure.profiled import ProfileReport
 from edgefleet_agent.measure.subject import Bench, Subject
 from edgefleet_agent.wire.messages import MeasureSettings
-from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.reasons import ErrorCode, Reason, VerdictStatus
 from edgefleet_agent.wire.report import BlobRef
 
 QUICK = ("--blocks", "12", "--block-seconds", "0.005", "--interpreter", sys.executable)
@@ -75,6 +75,24 @@ def test_comparison_ends_with_a_whole_couple_when_its_time_is_over(chain: Callab
     report = compare_artifacts(subject, subject, BlockPlan(n_pairs=400, seconds=0.01, max_seconds=0.001), Bench())
     assert report.kind == "aa"
     assert len(report.blocks) == 24
+
+
+def test_a_side_that_computes_no_numbers_makes_the_comparison_invalid(
+    chain: Callable[[int], Path], tmp_path: Path
+) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Sub", ["x", "x"], ["z"]), helper.make_node("Div", ["z", "z"], ["y"])],
+        "nan",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+    )
+    broken = tmp_path / "nan.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), broken)
+    out = tmp_path / "ab.json"
+    assert main(["ab", str(chain(1)), str(broken), *QUICK, "--json", str(out)]) == 0
+    verdict = ComparisonReport.model_validate_json(out.read_text()).verdict
+    assert verdict.status is VerdictStatus.INVALID
+    assert Reason.NON_FINITE_OUTPUT in verdict.reasons
 
 
 @pytest.mark.parametrize("which", [0, 1])
