@@ -25,6 +25,8 @@ import httpx
 JsonObject = dict[str, Any]
 
 TERMINAL_JOB_STATES = frozenset({"completed", "failed", "cancelled"})
+GENERATED_DATA = frozenset({"keywords"})
+"""Names of synthetic data sets; any other name is that of a packaged one."""
 WAIT_S = 20.0
 """How long one ``?wait=`` request is held open."""
 
@@ -119,13 +121,14 @@ class Client:
     def add_model(self, path: Path, *, name: str | None = None, data: Path | str | None = None) -> JsonObject:
         """Upload and register a network: .onnx, or .safetensors in edgefleet's candidate form.
 
-        ``data``: an .npz file with ``x`` and ``y`` (or explicit splits), or the name of a packaged data set.
+        ``data``: an .npz file with ``x`` and ``y`` (or explicit splits), or the name of a packaged or generated data
+        set.
         """
         body: JsonObject = {"name": name or path.stem, "blob_sha256": self.upload(path)}
         if isinstance(data, Path):
             body["data"] = {"kind": "npz", "sha256": self.upload(data)}
         elif data is not None:
-            body["data"] = {"kind": "packaged", "name": data}
+            body["data"] = {"kind": "generated" if data in GENERATED_DATA else "packaged", "name": data}
         return self._send("POST", "/v1/models", body)
 
     def models(self) -> list[JsonObject]:

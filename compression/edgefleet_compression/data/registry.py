@@ -67,6 +67,9 @@ _ADAPTER: Final[TypeAdapter[PackagedData | GeneratedData | NpzData]] = TypeAdapt
 PACKAGED: Final[Mapping[str, Callable[[PackagedData], DataSet]]] = MappingProxyType({"digits": _load_digits})
 """Data sets that come with a dependency: name -> loader."""
 
+GENERATED: Final = frozenset({"keywords"})
+"""Names of the synthetic tasks."""
+
 
 def load_data(document: Mapping[str, Any] | None) -> DataSet | None:
     """Return the data set of a specification (None for None), cut by its ``split_seed`` where it is not cut already."""

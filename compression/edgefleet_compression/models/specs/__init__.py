@@ -8,18 +8,25 @@ from pydantic import ValidationError
 
 from edgefleet_compression.errors import DataInvalid, ModelFileInvalid
 from edgefleet_compression.models.specs.base import Arguments, ImageArguments
+from edgefleet_compression.models.specs.efficientnet import EfficientNetArguments
 from edgefleet_compression.models.specs.mobilenet_v2 import MobileNetV2Arguments
+from edgefleet_compression.models.specs.plain import ConvNetArguments, MlpArguments
 from edgefleet_compression.models.specs.resnet import ResNetArguments
 from edgefleet_compression.models.specs.transformer import PADDING_ID, TransformerArguments
+from edgefleet_compression.models.specs.vgg import VggArguments
 
 __all__ = [
     "ARCHITECTURES",
     "PADDING_ID",
     "Arguments",
+    "ConvNetArguments",
+    "EfficientNetArguments",
     "ImageArguments",
+    "MlpArguments",
     "MobileNetV2Arguments",
     "ResNetArguments",
     "TransformerArguments",
+    "VggArguments",
     "check_input_shape",
     "input_arguments",
     "parse_arguments",
@@ -29,6 +36,10 @@ ARCHITECTURES: Final[Mapping[str, type[Arguments]]] = MappingProxyType(
     {
         "resnet": ResNetArguments,
         "mobilenet_v2": MobileNetV2Arguments,
+        "efficientnet": EfficientNetArguments,
+        "vgg": VggArguments,
+        "convnet": ConvNetArguments,
+        "mlp": MlpArguments,
         "transformer": TransformerArguments,
     }
 )
