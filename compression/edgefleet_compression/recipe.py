@@ -27,6 +27,7 @@ from edgefleet_compression.passes.specs import (
     AnyPass,
     Cast,
     FakeQuant,
+    LotteryTicket,
     LowRank,
     PruneWeights,
     Quantize,
@@ -67,6 +68,15 @@ class _OrderState:
                 {"by": self.quantized_by},
             )
         self.sparsified = True
+
+    def accept_lottery_ticket(self) -> None:
+        if self.quantized_by:
+            raise PydanticCustomError(
+                "train_after_quantize",
+                "lottery_ticket trains anew from drawn weights: put it before {by}.",
+                {"by": self.quantized_by},
+            )
+        self.sparsified = self.edited = True
 
     def accept_low_rank(self) -> None:
         if self.quantized_by:
@@ -158,6 +168,8 @@ class Recipe(Spec):
         for spec in self.passes:
             if isinstance(spec, StructuredPrune):
                 state.accept_prune()
+            elif isinstance(spec, LotteryTicket):
+                state.accept_lottery_ticket()
             elif isinstance(spec, PruneWeights):
                 state.accept_prune_weights()
             elif isinstance(spec, LowRank):
@@ -173,7 +185,7 @@ class Recipe(Spec):
     @property
     def trains(self) -> bool:
         """True if a pass needs labelled data and a torch model."""
-        return any(isinstance(spec, Train) for spec in self.passes)
+        return any(isinstance(spec, Train | LotteryTicket) for spec in self.passes)
 
 
 def recipe_sha256(recipe: Recipe) -> str:

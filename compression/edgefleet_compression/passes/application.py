@@ -13,6 +13,7 @@ from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes import (
     cast,
+    lottery_ticket,
     low_rank,
     prune_weights,
     quantize,
@@ -27,7 +28,7 @@ from edgefleet_compression.records import StepRecord
 
 __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
-_REGISTERED: Final = (cast, low_rank, prune_weights, quantize, structured_prune, train)
+_REGISTERED: Final = (cast, lottery_ticket, low_rank, prune_weights, quantize, structured_prune, train)
 
 BATCHNORM_KEPT: Final = "batchnorm_kept_no_data"
 

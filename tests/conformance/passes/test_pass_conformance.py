@@ -19,6 +19,7 @@ from edgefleet_compression.passes.specs import (
     Cast,
     Distill,
     FakeQuant,
+    LotteryTicket,
     LowRank,
     PlateauPace,
     PruneWeights,
@@ -142,6 +143,13 @@ class TestPruneWeights(PassConformance):
         "magnitude": PruneWeights(amount=0.5),
         "layerwise": PruneWeights(amount=0.5, structure="2:4", solver="layerwise", n_samples=64),
         "rounds": PruneWeights(amount=0.8, criterion="synflow", scope="global", rounds=5),
+    }
+
+
+class TestLotteryTicket(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "rewound": LotteryTicket(amount=0.6, rounds=2, budget=Budget(steps=3), rewind_fraction=0.4),
+        "reinitialized": LotteryTicket(amount=0.6, rounds=1, budget=Budget(steps=2), rewind="reinitialize"),
     }
 
 

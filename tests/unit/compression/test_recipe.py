@@ -54,6 +54,7 @@ BROKEN = [
     ("amount_not_n_of_m", [train({"kind": "sparsify", "amount": 0.6, "structure": "2:4"})]),
     ("solver_unsupported", [{"kind": "prune_weights", "amount": 0.5, "solver": "layerwise", "structure": "filters"}]),
     ("prune_after_quantize", [QUANTIZE, {"kind": "prune_weights", "amount": 0.5}]),
+    ("train_after_quantize", [QUANTIZE, {"kind": "lottery_ticket", "amount": 0.5, "budget": {"steps": 1}}]),
     ("teacher_has_no_features", [train({"kind": "distill", "teacher": "ensemble", "method": "attention"})]),
     ("budget_ambiguous", [{"kind": "train", "budget": {"epochs": 1, "steps": 1}}]),
     ("budget_ambiguous", [{"kind": "train", "budget": {}}]),

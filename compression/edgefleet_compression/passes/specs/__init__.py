@@ -21,6 +21,7 @@ from edgefleet_compression.passes.specs.base import (
 from edgefleet_compression.passes.specs.cast import Cast
 from edgefleet_compression.passes.specs.distill import Distill
 from edgefleet_compression.passes.specs.ingredients import FakeQuant, Ingredient, Sparsify
+from edgefleet_compression.passes.specs.lottery_ticket import LotteryTicket
 from edgefleet_compression.passes.specs.low_rank import LowRank
 from edgefleet_compression.passes.specs.paces import ClockPace, ConvergencePace, Pace, PlateauPace
 from edgefleet_compression.passes.specs.prune_weights import PruneWeights
@@ -52,6 +53,7 @@ __all__ = [
     "Fraction",
     "Ingredient",
     "LearningRateSchedule",
+    "LotteryTicket",
     "LowRank",
     "Optimizer",
     "Pace",
@@ -73,4 +75,6 @@ __all__ = [
     "format_precision",
 ]
 
-AnyPass = Annotated[StructuredPrune | PruneWeights | LowRank | Quantize | Cast | Train, Field(discriminator="kind")]
+AnyPass = Annotated[
+    StructuredPrune | PruneWeights | LotteryTicket | LowRank | Quantize | Cast | Train, Field(discriminator="kind")
+]
