@@ -154,13 +154,14 @@ def _prepare_second(
     runtime, interpreter = _interpreter(second.runtime, workshop)
     in_use = [path for path in (first.path, first.evaluation_path, first.golden_path) if path is not None]
     path = _fetch(second.artifact, client, heart, workshop, *in_use)
+    golden = None if second.golden is None else _fetch(second.golden, client, heart, workshop, *in_use, path)
     return replace(
         first,
         path=path,
         artifact=second.artifact,
         runtime=runtime,
         interpreter=interpreter,
-        golden_path=None,
+        golden_path=golden,
         manifest=second.manifest,
     )
 

@@ -151,6 +151,7 @@ class SecondArtifact(Wire):
     artifact: BlobRef
     artifact_name: str = Field(description="file name with the extension the runtime expects")
     manifest: JsonObject = Field(default_factory=dict, description="its manifest (edgefleet_deploy.manifest)")
+    golden: Optional[BlobRef] = Field(default=None, description="its golden inputs and outputs, npz")
 
 
 class RunOrder(Wire):

@@ -34,7 +34,7 @@ def _files_of(order: Mapping[str, Any]) -> set[str]:
     """Hashes of all files that an order names."""
     named = [order.get(name) for name in ORDERED_FILES]
     second = order.get("second")
-    named += [] if second is None else [second["artifact"]]
+    named += [] if second is None else [second["artifact"], second.get("golden")]
     return {ref["sha256"] for ref in named if ref is not None}
 
 

@@ -9,6 +9,7 @@ from edgefleet_controller.comparisons import repository
 from edgefleet_controller.comparisons.schemas import ArtifactReference, ComparedArtifact, VariantReference
 from edgefleet_controller.db.tables import Artifact
 from edgefleet_controller.errors import ArtifactNotCompiled, UnknownArtifactNamed
+from edgefleet_controller.workflows.compiled import golden_ref
 from edgefleet_deploy.targets import TARGETS
 
 JsonObject = dict[str, Any]
@@ -30,6 +31,7 @@ class Found:
             "artifact": {"sha256": self.view.sha256, "size_bytes": self.view.size_bytes},
             "artifact_name": self.file_name,
             "manifest": self.manifest,
+            "golden": golden_ref(self.manifest),
         }
 
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgefleet_agent.measure.artifact import Bench, blob_ref
 from edgefleet_agent.measure.runtimes import RUNTIMES, Runtime
 from edgefleet_agent.wire.base import JsonObject
-from edgefleet_agent.wire.messages import MeasureSettings, RuntimeFacts
+from edgefleet_agent.wire.comparison import ComparisonPlan
+from edgefleet_agent.wire.messages import MeasureSettings, RuntimeFacts, SecondArtifact
 from edgefleet_deploy.golden import GoldenPair, write_golden
 
 BACKENDS = Path(__file__).parents[2] / "conformance/runner/backends"
@@ -128,3 +129,28 @@ def test_runtime_that_dies_in_the_golden_check(board: Board, fault: str, detail:
 def test_golden_outputs_of_another_model(board: Board) -> None:
     other = write_golden(GoldenPair({"image": INPUTS}, {"y": INPUTS}, {"y": None}, "random"))
     assert board.serve(linear(WEIGHT * 2), other)["error"]["code"] == "golden_data_invalid"
+
+
+def test_comparison_with_an_artifact_that_is_wrong_here(board: Board) -> None:
+    """Artifact B is checked like A: a faster wrong file is no faster file."""
+    altered = linear(WEIGHT[::-1].copy())
+    for blob in (altered, GOLDEN):
+        board.rig.controller.blobs[blob_ref(blob).sha256] = blob
+    second = SecondArtifact(
+        runtime="onnxruntime", artifact=blob_ref(altered), artifact_name="model.onnx", golden=blob_ref(GOLDEN)
+    )
+    found = RuntimeFacts(name="onnxruntime", version="1", interpreter=sys.executable, python_version="3")
+    board.rig.facts = board.rig.facts.model_copy(update={"runtimes": [found]})
+    board.rig.controller.blobs[blob_ref(GOOD).sha256] = GOOD
+    board.rig.order(
+        artifact=blob_ref(GOOD),
+        settings=QUICK,
+        golden=blob_ref(GOLDEN),
+        kind="ab",
+        second=second,
+        comparison=ComparisonPlan(n_pairs=12, block_seconds=0.001, block_min_samples=1),
+    )
+    board.rig.agent().serve(max_runs=1)
+    report = board.rig.controller.reports[("run-1", 1)]
+    assert report["error"]["code"] == "wrong_output"
+    assert report["comparison"] is None
