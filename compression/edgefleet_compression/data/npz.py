@@ -24,7 +24,7 @@ _INPUT_TYPES: Final = ("float32", "float64", "float16", "uint8", "int8", "int32"
 
 def load(path: Path, seed: int) -> DataSet:
     """Return the data set of an .npz file, or raise DataInvalid with what is wrong and in which array."""
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     explicit = any(name.endswith(tuple(f"_{split}" for split in SPLITS)) for name in arrays)
     if explicit:
         train, validation, test = (_explicit_split(arrays, split) for split in SPLITS)
@@ -34,7 +34,8 @@ def load(path: Path, seed: int) -> DataSet:
     return split_seeded(path.stem, inputs, y, seed=seed)
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return name -> array of an .npz file; DataInvalid where it is missing, too large or holds pickled objects."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(item.file_size for item in archive.infolist())

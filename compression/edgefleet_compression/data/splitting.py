@@ -31,3 +31,17 @@ def split_seeded(name: str, inputs: Mapping[str, Array], y: Array | None, *, see
             part.append(piece)
     train, validation, test = (whole.take(np.sort(np.concatenate(part))) for part in parts)
     return DataSet(name, train, validation, test)
+
+
+def cut_validation(train: Split, *, n_validation: int, seed: int) -> tuple[Split, Split]:
+    """Return (training, validation): the last ``n_validation`` samples of a seeded permutation are held out.
+
+    For data sets that bring a test split of their own, which is left alone.
+    """
+    if not 0 < n_validation < len(train):
+        raise DataInvalid(
+            f"{n_validation} validation samples cannot be cut from {len(train)} training samples.",
+            code="data_too_small",
+        )
+    order = np.random.default_rng(seed).permutation(len(train))
+    return train.take(np.sort(order[:-n_validation])), train.take(np.sort(order[-n_validation:]))
