@@ -27,8 +27,13 @@ TENSOR_TYPES: Mapping[int, str] = {
 
 
 def read_model(payload: bytes) -> Any:
-    """Return the object form (schema ModelT) of a file."""
-    return schema.ModelT.InitFromPackedBuf(payload, 0)
+    """Return the object form (schema ModelT) of a file; data that stand behind the flatbuffer are moved into it."""
+    model = schema.ModelT.InitFromPackedBuf(payload, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0: no such data; 1 is a placeholder (schema.fbs, table Buffer)
+            buffer.data = np.frombuffer(payload, np.uint8, count=buffer.size, offset=buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def operator_name(model: Any, operator: Any) -> str:
