@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.errors import ModelFileInvalid
-from edgefleet_compression.passes.specs import ActivationFormat, Calibration, WeightFormat, format_precision
+from edgefleet_compression.passes.specs import ActivationFormat, Spec, WeightFormat, format_precision
 from edgefleet_compression.precision import Precision
 
 
@@ -19,9 +19,13 @@ class _Plan(BaseModel):
     version: Literal[1] = Field(1, description="Version of this document.")
 
 
-class PlanCalibration(Calibration):
+class PlanCalibration(Spec):
     """The samples a plan was made for."""
 
+    observer: Literal["minmax"] = Field(
+        "minmax", description="Smallest and largest value seen, by the compiler's tool."
+    )
+    n_samples: int = Field(256, ge=1, le=65536, description="Samples to observe.")
     source: Literal["train", "random"] = Field(description="train: the training split; random: standard-normal inputs.")
     seed: int = Field(ge=0, description="Seed of the choice of samples.")
 

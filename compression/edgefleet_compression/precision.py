@@ -2,8 +2,9 @@
 
 from typing import Final, Literal, get_args
 
-Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights", "int4"]
 """fp32, fp16: floats. int8: integer weights and activations with ranges found beforehand. int8-dynamic: integer weights,
-activations quantized while running. int8-weights, int4-weights: integer weights, computed in float."""
+activations quantized while running. int8-weights, int4-weights: integer weights, computed in float. int4: activations of 4 bits,
+simulated only: no runtime here computes with them."""
 
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)

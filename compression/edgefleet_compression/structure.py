@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.models.specs import parse_arguments
-from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat, format_precision
+from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat, format_precision, rounds_itself
 from edgefleet_compression.precision import Precision
 from edgefleet_compression.records import StepRecord
 
@@ -76,8 +76,8 @@ class QuantizationPlan(_Part):
 
     @model_validator(mode="after")
     def _is_supported(self) -> "QuantizationPlan":
-        if self.points and self.precision != "int8":
-            raise PydanticCustomError("points_unexpected", "Only static 8 bit activations have fake-quant points.")
+        if self.points and self.precision not in ("int8", "int4"):
+            raise PydanticCustomError("points_unexpected", "Only static activations have fake-quant points.")
         return self
 
     @property
@@ -88,8 +88,7 @@ class QuantizationPlan(_Part):
     @property
     def is_simulated(self) -> bool:
         """True if the network itself rounds as the file will: its weights' scales, and any points, are tensors of the file."""
-        below_8 = self.weights.bits < 8 and self.weights.granularity == "channel"
-        return self.precision == "int8" or below_8 or self.method == "quantization_aware"
+        return self.method == "quantization_aware" or rounds_itself(self.weights, self.activations)
 
 
 class Structure(_Part):
@@ -138,7 +137,7 @@ class Structure(_Part):
     def simulated(self) -> ActivationFormat | None:
         """The static activation format whose fake-quant is attached to the network; None for a float network."""
         plan = self.quantization
-        return plan.activations if plan is not None and plan.precision == "int8" else None
+        return plan.activations if plan is not None and plan.precision in ("int8", "int4") else None
 
 
 def parse_structure(text: str) -> Structure:

@@ -25,7 +25,7 @@ BOARD_MEMORY_BYTES: Final[Mapping[str, int]] = MappingProxyType(
 """Board kind -> memory of its largest variant, bytes."""
 
 STORED_BITS: Final[Mapping[Precision, int]] = MappingProxyType(
-    {"fp32": 32, "fp16": 16, "int8": 8, "int8-dynamic": 8, "int8-weights": 8, "int4-weights": 4}
+    {"fp32": 32, "fp16": 16, "int8": 8, "int8-dynamic": 8, "int8-weights": 8, "int4-weights": 4, "int4": 4}
 )
 """Bits of one weight in the file: the least that a loaded network can take."""
 

@@ -19,7 +19,7 @@ from edgefleet_deploy.onnx_lean import make_lean
 from edgefleet_deploy.onnx_weights import Grid, store_weights_as_integers
 
 OLDEST_OPSET: Mapping[Precision, int] = MappingProxyType(
-    {"fp32": 1, "fp16": 7, "int8": 13, "int8-dynamic": 11, "int8-weights": 13, "int4-weights": 21}
+    {"fp32": 1, "fp16": 7, "int8": 13, "int8-dynamic": 11, "int8-weights": 13, "int4-weights": 21, "int4": 21}
 )
 """First opset that has what a format needs (ONNX operator changelog): DequantizeLinear with one scale per channel 13, with
 4-bit integers and blocks 21, DynamicQuantizeLinear and MatMulInteger 11 (with their types complete)."""

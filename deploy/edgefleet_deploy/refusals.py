@@ -18,7 +18,7 @@ from edgefleet_deploy.tensorrt_plans import PLANS
 CONVOLUTION_NETS: Final = frozenset({"resnet", "mobilenet_v2"})
 """Architectures of the zoo whose weights are in convolutions, which int8-dynamic does not reach."""
 
-TRANSFORMERS: Final = frozenset({"encoder", "transformer_encoder"})
+TRANSFORMERS: Final = frozenset({"transformer"})
 """Architectures of the zoo with look-ups, batched products and Gelu, which an Edge TPU has none of."""
 
 KNOWN_DTYPES: Final = frozenset({"float32", "float16", "int64", "int32", "int8", "uint8", "bool"})
@@ -117,6 +117,12 @@ def _elements(shape: tuple[int | None, ...]) -> int:
 def _refuse_precision(model: ModelSummary, target: Target) -> Refusal | None:
     if model.precision in target.precisions:
         return None
+    if model.precision == "int4":
+        return Refusal(
+            "simulated_only",
+            "activations of 4 bits are simulated, no runtime here computes with them: set activations.bits to 8, or activations "
+            "to null for 4-bit weights",
+        )
     return Refusal(
         "precision_not_on_target",
         f"target {target.name} takes {', '.join(target.precisions)}, the recipe makes {model.precision}: choose another "

@@ -51,7 +51,7 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
         samples = calibration_samples(
             context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
         )
-        calibrate_(graph_module, samples)
+        calibrate_(graph_module, samples, spec.calibration)
         snap_biases_(graph_module)
         n_samples = len(samples)
         notes += (CALIBRATION_RANDOM,) if context.data is None else ()
@@ -67,16 +67,28 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
 
 def _attach_plan(spec: Quantize, candidate: OnnxCandidate, context: Context) -> OnnxCandidate:
     refuse_graph_in_another_format(candidate)
+    _refuse_torch_only(spec)
     stats = count_onnx_stats(candidate.model)
     is_calibrated = spec.precision == "int8"
     source: Literal["train", "random"] = "random" if context.data is None else "train"
-    calibration = PlanCalibration(**spec.calibration.model_dump(), source=source, seed=context.seed)
+    calibration = PlanCalibration(n_samples=spec.calibration.n_samples, source=source, seed=context.seed)
     plan = OnnxQuantization(
         weights=spec.weights, activations=spec.activations, calibration=calibration if is_calibrated else None
     )
     notes = (CALIBRATION_RANDOM,) if is_calibrated and context.data is None else ()
     record = StepRecord(spec=spec, seed=context.seed, cost=Cost(wall_s=0.0), before=stats, after=stats, notes=notes)
     return OnnxCandidate(candidate.model, plan.model_dump(mode="json"), (*candidate.history, record))
+
+
+def _refuse_torch_only(spec: Quantize) -> None:
+    if spec.needs_torch:
+        raise PassRefused(
+            "An ONNX graph is quantized by the compiler's own tool: weights of 8 or 4 bits with a peak scale per channel, "
+            "asymmetric 8 bit activations, observer minmax, nearest rounding. Leave the other fields at their "
+            "defaults, or give the network as safetensors.",
+            code="needs_torch_model",
+            detail={"kind": spec.kind},
+        )
 
 
 def refuse_graph_in_another_format(candidate: OnnxCandidate) -> None:

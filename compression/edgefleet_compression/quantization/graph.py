@@ -13,8 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.layers import replace_module_
 from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
+from edgefleet_compression.quantization.activations import ActivationFakeQuant
 from edgefleet_compression.quantization.modules import (
-    ActivationFakeQuant,
     QuantizedConv2d,
     QuantizedLinear,
     plain_layer,

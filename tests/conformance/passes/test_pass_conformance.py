@@ -120,7 +120,7 @@ class PassConformance:
 
     def test_onnx_graph_is_handled_or_refused_with_a_code(self, spec: AnyPass, data: DataSet) -> None:
         candidate = OnnxCandidate(tiny_onnx())
-        if isinstance(spec, (Quantize, Cast)):
+        if isinstance(spec, Cast) or (isinstance(spec, Quantize) and not spec.needs_torch):
             traits = apply(spec, candidate, Context(data, seed=0)).traits
             assert traits.has_plan
             assert traits.precision == apply(spec, tiny_candidate(), Context(data, seed=0)).traits.precision
@@ -167,6 +167,13 @@ class TestQuantize(PassConformance):
         "int8": Quantize.model_validate({"activations": {"signed": True}, "calibration": {"n_samples": 16}}),
         "dynamic": Quantize.model_validate({"activations": {"mode": "dynamic"}}),
         "int4-weights": Quantize.model_validate({"activations": None, "weights": {"bits": 4}}),
+        "int4": Quantize.model_validate(
+            {
+                "weights": {"bits": 1, "granularity": "tensor"},
+                "activations": {"bits": 4, "symmetric": True},
+                "calibration": {"observer": "entropy", "n_samples": 16},
+            }
+        ),
     }
 
 
@@ -179,6 +186,18 @@ class TestTrain(PassConformance):
         "plain": Train(budget=Budget(steps=3)),
         "sparsify": Train(budget=Budget(steps=4), ingredients=(Sparsify(amount=0.5, every_steps=1),)),
         "fake-quant": Train(budget=Budget(steps=4), ingredients=(FakeQuant(),)),
+        "learned-steps": Train(
+            budget=Budget(steps=4),
+            ingredients=(
+                FakeQuant.model_validate(
+                    {
+                        "weights": {"bits": 4, "scale": "learned", "granularity": "tensor"},
+                        "activations": {"bits": 4, "scale": "learned"},
+                        "start_fraction": 0.0,
+                    }
+                ),
+            ),
+        ),
         "augmented-parts": Train(budget=Budget(steps=3), augmentation="crop_flip", accumulate=4),
         "early": Train(
             budget=Budget(steps=5),

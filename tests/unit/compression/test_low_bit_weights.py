@@ -13,7 +13,8 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Budget, FakeQuant, Quantize, Train, WeightFormat
-from edgefleet_compression.quantization.modules import quantized_layers, round_to_grid, weight_scales
+from edgefleet_compression.quantization.grids import round_to_grid, weight_scales
+from edgefleet_compression.quantization.modules import quantized_layers
 from edgefleet_compression.recipe import parse_recipe
 from edgefleet_compression.testing import tiny_candidate, tiny_data
 

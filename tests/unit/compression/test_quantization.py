@@ -14,10 +14,10 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import ActivationFormat, Quantize, WeightFormat
+from edgefleet_compression.quantization.activations import ActivationFakeQuant
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, list_points
 from edgefleet_compression.quantization.modules import (
-    ActivationFakeQuant,
     QuantizedConv2d,
     QuantizedLinear,
     fake_quantize_weight,

@@ -40,6 +40,8 @@ BROKEN = [
     ("train_after_quantize", [DYNAMIC, train({"kind": "fake_quant", "start_fraction": 0})]),
     ("format_unsupported", [{"kind": "quantize", "weights": {"bits": 4}}]),
     ("format_unsupported", [{"kind": "quantize", "weights": {"bits": 4}, "activations": {"mode": "dynamic"}}]),
+    ("format_unsupported", [{"kind": "quantize", "activations": {"mode": "dynamic", "bits": 4}}]),
+    ("format_unsupported", [{"kind": "quantize", "activations": {"scale": "learned"}}]),
     ("fake_quant_not_static", [train({"kind": "fake_quant", "activations": {"mode": "dynamic"}})]),
     ("train_after_quantize", [QUANTIZE, train()]),
     ("train_after_quantize", [train(FAKE_QUANT), train(DISTILL)]),

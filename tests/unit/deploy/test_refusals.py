@@ -36,6 +36,7 @@ def test_a_float_network_of_the_zoo_is_refused_by_no_target_that_takes_fp32() ->
     [
         (replace(NETWORK, precision="int8"), "tensorrt-8.2", "precision_not_on_target"),
         (replace(NETWORK, precision="int4-weights"), "onnxruntime", "precision_not_on_target"),
+        (replace(NETWORK, precision="int4"), "onnxruntime-current", "simulated_only"),
         (replace(NETWORK, precision="int8-dynamic"), "onnxruntime-current", "dynamic_does_not_help"),
         (replace(NETWORK, form="onnx"), "coreml", "needs_torch_model"),
         (replace(NETWORK, inputs=(replace(IMAGE, shape=(None, 3, None, None)),)), "onnxruntime", "dynamic_shape"),

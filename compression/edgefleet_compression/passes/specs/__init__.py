@@ -28,10 +28,12 @@ from edgefleet_compression.passes.specs.prune_weights import PruneWeights
 from edgefleet_compression.passes.specs.quantize import (
     ActivationFormat,
     Calibration,
+    ObserverName,
     QuantizationFormat,
     Quantize,
     WeightFormat,
     format_precision,
+    rounds_itself,
 )
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
 from edgefleet_compression.passes.specs.train import Student, Train
@@ -55,6 +57,7 @@ __all__ = [
     "LearningRateSchedule",
     "LotteryTicket",
     "LowRank",
+    "ObserverName",
     "Optimizer",
     "Pace",
     "PlateauPace",
@@ -73,6 +76,7 @@ __all__ = [
     "WeightFormat",
     "WeightedCriterion",
     "format_precision",
+    "rounds_itself",
 ]
 
 AnyPass = Annotated[

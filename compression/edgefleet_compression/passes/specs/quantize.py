@@ -6,61 +6,121 @@ from pydantic_core import PydanticCustomError
 from edgefleet_compression.passes.specs.base import Spec
 from edgefleet_compression.precision import Precision
 
+ObserverName = Literal["minmax", "percentile", "entropy", "mse"]
+
 
 class WeightFormat(Spec):
     """Format of the weights: signed and symmetric, zero is the integer 0."""
 
-    bits: Literal[8, 4, 2] = Field(8, description="Bits per weight; 2 bits are -1, 0 and 1, and are stored as 4.")
-    granularity: Literal["channel", "block"] = Field(
+    bits: Literal[8, 4, 2, 1] = Field(
+        8,
+        description="Bits per weight. 2 bits are -1, 0 and 1; 1 bit is a sign times the mean magnitude; files store both as "
+        "4-bit integers.",
+    )
+    granularity: Literal["channel", "tensor", "block"] = Field(
         "channel",
-        description="channel: one scale per output channel. block: 4 bit weights alone, one per 32 weights of a channel, by "
-        "the compiler.",
+        description="channel: one scale per output channel. tensor: one per layer. block: 4 bit weights alone, one per 32 "
+        "weights of a channel, by the compiler.",
     )
     scale: Literal["peak", "mse", "learned"] = Field(
         "peak",
         description="peak: the largest weight is the largest integer; mse: the least squared rounding error; learned: "
-        "trained with the weights (fake_quant only).",
+        "trained with the weights (fake_quant only). 1 bit has the mean magnitude by any rule but learned.",
     )
 
     @property
     def largest(self) -> int:
-        """The largest integer: 127, 7 or 1."""
-        return int(2 ** (self.bits - 1) - 1)
+        """The largest integer: 127, 7, 1 or 1."""
+        return max(1, int(2 ** (self.bits - 1) - 1))
+
+    @property
+    def is_plain(self) -> bool:
+        """True for what any runtime's own tool makes of float weights: 8 bits, one peak scale per channel."""
+        return self == WeightFormat()
 
 
 class ActivationFormat(Spec):
-    """Format of the activations: asymmetric, one scale and zero point per tensor."""
+    """Format of the activations: one scale and zero point per tensor."""
 
-    bits: Literal[8] = Field(8, description="Bits per activation.")
+    bits: Literal[8, 4] = Field(
+        8, description="Bits per activation. 4 is simulated only: no runtime here computes with 4-bit activations."
+    )
     signed: bool = Field(False, description="false: uint8 (onnxruntime on x86 and ARM); true: int8.")
+    symmetric: bool = Field(
+        False,
+        description="true: zero is the middle integer, so a range without negative values uses half the integers.",
+    )
     mode: Literal["static", "dynamic"] = Field(
         "static",
         description="static: ranges are found beforehand on calibration samples; dynamic: anew for every input, while "
         "running, which suits transformers.",
     )
+    scale: Literal["observed", "learned"] = Field(
+        "observed",
+        description="observed: from the values seen; learned: trained with the weights, from the calibrated one (fake_quant "
+        "only).",
+    )
 
 
 class Calibration(Spec):
-    """How the range of an activation is found from samples of the training split."""
+    """How the range of an activation is found."""
 
-    observer: Literal["minmax"] = Field("minmax", description="minmax: smallest and largest value seen.")
-    n_samples: int = Field(256, ge=1, le=65536, description="Samples of the training split to observe.")
+    observer: ObserverName = Field(
+        "minmax",
+        description="minmax: smallest and largest value seen; percentile: without the rarest at both ends; entropy: least "
+        "loss of information (KL); mse: least squared rounding error.",
+    )
+    percentile: float = Field(
+        99.99, gt=50.0, le=100.0, description="percentile: share of the values, in percent, below the upper end."
+    )
+    n_samples: int = Field(
+        256, ge=1, le=65536, description="Samples to observe, of the training split where there is one."
+    )
 
 
 def format_precision(weights: WeightFormat, activations: ActivationFormat | None) -> Precision:
-    """Return the precision that these formats mean; raises ``format_unsupported`` for a pair that no compiler writes."""
+    """Return the precision that these formats mean; raises ``format_unsupported`` for a pair that no compiler writes.
+
+    int4 is an exception: it is simulated, for comparisons, and every compiler refuses it.
+    """
     if weights.granularity == "block" and (weights.bits != 4 or activations is not None):
-        raise PydanticCustomError(
-            "format_unsupported", "Blocks are for 4 bit weights with activations null: set granularity to channel."
-        )
+        raise _unsupported("Blocks are for 4 bit weights with activations null: set granularity to channel.")
     if activations is None:
         return "int8-weights" if weights.bits == 8 else "int4-weights"
+    if activations.mode == "dynamic":
+        _refuse_dynamic(weights, activations)
+        return "int8-dynamic"
+    if activations.bits < 8:
+        return "int4"
     if weights.bits < 8:
-        raise PydanticCustomError(
-            "format_unsupported",
-            "Weights below 8 bits are computed in float (no runtime here multiplies them as integers): set activations to null.",
+        raise _unsupported(
+            "Weights below 8 bits are computed in float (no runtime here multiplies them as integers): set activations to null."
         )
-    return "int8" if activations.mode == "static" else "int8-dynamic"
+    return "int8"
+
+
+def _refuse_dynamic(weights: WeightFormat, activations: ActivationFormat) -> None:
+    if weights.bits < 8:
+        raise _unsupported(
+            "Weights below 8 bits are computed in float (no runtime here multiplies them as integers): set activations to null."
+        )
+    if not weights.is_plain or activations != ActivationFormat(mode="dynamic", signed=activations.signed):
+        raise _unsupported(
+            "Dynamic activations are the runtime's own tool's: 8 bits, asymmetric, weights with a peak scale per channel. Leave "
+            "the other fields at their defaults."
+        )
+
+
+def _unsupported(message: str) -> PydanticCustomError:
+    return PydanticCustomError("format_unsupported", message)
+
+
+def rounds_itself(weights: WeightFormat, activations: ActivationFormat | None) -> bool:
+    """True if the candidate's network rounds as the file will; otherwise it stays float and the compiler's tool rounds."""
+    precision = format_precision(weights, activations)
+    if precision in ("int8", "int4"):
+        return True
+    return activations is None and weights.granularity != "block" and not weights.is_plain
 
 
 class QuantizationFormat(Spec):
@@ -86,9 +146,10 @@ class Quantize(QuantizationFormat):
     @model_validator(mode="after")
     def _is_supported(self) -> "Quantize":
         format_precision(self.weights, self.activations)
-        if self.weights.scale == "learned":
+        is_learned = self.activations is not None and self.activations.scale == "learned"
+        if self.weights.scale == "learned" or is_learned:
             raise PydanticCustomError(
-                "format_unsupported", "A scale is learned while training: use fake_quant, or scale peak or mse."
+                "format_unsupported", "A scale is learned while training: use fake_quant, or another scale."
             )
         return self
 
@@ -100,4 +161,12 @@ class Quantize(QuantizationFormat):
     @property
     def is_simulated(self) -> bool:
         """True if it leaves a network that rounds as the file will, so that fake_quant training can go on from it."""
-        return self.precision == "int8" or (self.weights.bits < 8 and self.weights.granularity == "channel")
+        return rounds_itself(self.weights, self.activations)
+
+    @property
+    def needs_torch(self) -> bool:
+        """True if the compiler's own tool, which quantizes ONNX graphs, cannot do it."""
+        weights, activations = self.weights, self.activations
+        is_common = weights.bits in (8, 4) and weights.granularity != "tensor" and weights.scale == "peak"
+        is_asymmetric = activations is None or (activations.bits == 8 and not activations.symmetric)
+        return not is_common or not is_asymmetric or self.calibration.observer != "minmax"
