@@ -1,10 +1,9 @@
 """EfficientNet-B0 and EfficientNet-Lite0 in plain torch (Tan and Le 2019, arXiv:1905.11946).
 
-Without dropout and stochastic depth. Padding is symmetric; Google's and the weights made from it pad at the end only,
-which shifts the image by a pixel where the stride is 2.
+Without dropout and stochastic depth.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 from torch import Tensor, nn
 
@@ -54,7 +53,7 @@ class Block(nn.Module):
         if expansion != 1:
             body += [nn.Conv2d(n_in, inner, 1, bias=False), _norm(inner), _activation(variant)]
         body += [
-            nn.Conv2d(inner, inner, kernel, stride=stride, padding=kernel // 2, groups=inner, bias=False),
+            *convolution(inner, inner, kernel, stride=stride, groups=inner, padding=variant.padding),
             _norm(inner),
             _activation(variant),
         ]
@@ -79,7 +78,7 @@ class EfficientNet(nn.Module):
         factor = 1.0 if arguments.variant == "lite0" and arguments.width_multiplier > 1 else arguments.width_multiplier
         n_in = round_width(STEM_WIDTH * factor)
         self.stem = nn.Sequential(
-            nn.Conv2d(arguments.in_channels, n_in, 3, stride=2, padding=1, bias=False),
+            *convolution(arguments.in_channels, n_in, 3, stride=2, groups=1, padding=arguments.padding),
             _norm(n_in),
             _activation(arguments),
         )
@@ -101,6 +100,18 @@ class EfficientNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n, in_channels, h, w) to logits (n, n_classes)."""
         return self.head(self.flatten(self.pool(self.last(self.blocks(self.stem(x))))))  # type: ignore[no-any-return]
+
+
+def convolution(
+    n_in: int, n_out: int, kernel: int, *, stride: int, groups: int, padding: Literal["symmetric", "same"]
+) -> list[nn.Module]:
+    """Return the convolution, after a padding of its own where that differs at the two ends."""
+    if stride == 1 or padding == "symmetric":
+        return [nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)]
+    before = (kernel - 2) // 2  # of an even length, kernel - stride zeros are added in all
+    after = kernel - 2 - before
+    pad = nn.ZeroPad2d((before, after, before, after))
+    return [pad, nn.Conv2d(n_in, n_out, kernel, stride=stride, groups=groups, bias=False)]
 
 
 def _norm(width: int) -> nn.BatchNorm2d:

@@ -41,7 +41,7 @@ _STORING_MODULES: Final = (
 _STORING_FUNCTIONS: Final[frozenset[Any]] = _RELU_FUNCTIONS | _ADD_FUNCTIONS | {torch.matmul}
 _PRODUCTS: Final[frozenset[Any]] = frozenset({operator.mul, torch.mul})
 """Of two tensors they are stored; a product with a number is not."""
-_CARRYING_MODULES: Final = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Dropout)
+_CARRYING_MODULES: Final = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.ZeroPad2d, nn.Flatten, nn.Dropout)
 _CARRYING_FUNCTIONS: Final[frozenset[Any]] = frozenset({torch.flatten, F.max_pool2d, operator.getitem})
 _CARRYING_METHODS: Final = frozenset({"view", "reshape", "transpose", "permute", "flatten", "squeeze", "contiguous"})
 """They move numbers and change none."""

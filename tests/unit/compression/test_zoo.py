@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.models import efficientnet
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import ARCHITECTURES, parse_arguments
 from edgefleet_compression.models.transformer import TransformerEncoder
@@ -202,3 +203,18 @@ def test_attention_equals_that_of_torch() -> None:
         is_padding = torch.tensor([[False] * 4 + [True] * 2] * 4)
         expected, _ = theirs(x, x, x, key_padding_mask=is_padding, need_weights=False)
         assert torch.allclose(attention(x, is_padding[:, None, None]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_padding_same_is_that_of_tensorflow_for_even_images(kernel: int) -> None:
+    """tf.nn.convolution's documentation: of the padding, the smaller half comes first; 8 -> 4 needs kernel - 2 in all."""
+    torch.manual_seed(0)
+    pad, conv = efficientnet.convolution(2, 3, kernel, stride=2, groups=1, padding="same")
+    x = torch.randn(1, 2, 8, 8)
+    total = max((4 - 1) * 2 + kernel - 8, 0)
+    before, after = total // 2, total - total // 2
+    assert isinstance(conv, nn.Conv2d)
+    by_hand = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(x, (before, after, before, after)), conv.weight, stride=2
+    )
+    assert torch.equal(conv(pad(x)), by_hand)

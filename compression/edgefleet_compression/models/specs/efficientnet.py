@@ -20,6 +20,12 @@ class EfficientNetArguments(ImageArguments):
         (1, 2, 2, 3, 3, 4, 1), description="Inverted residuals per stage."
     )
 
+    padding: Literal["symmetric", "same"] = Field(
+        "symmetric",
+        description="Of convolutions with stride 2: symmetric, or as TensorFlow pads images of even size, one more at the "
+        "end. Weights from TensorFlow need same.",
+    )
+
     def scaled(self, *, width_ratio: float, depth_ratio: float) -> "EfficientNetArguments":
         """Return a smaller network: the multiplier times the ratio, at least one block per stage."""
         return self.model_copy(
