@@ -49,7 +49,7 @@ def _loaded_fusions(loaded: Mapping[str, int]) -> dict[str, int]:
         "QLinearConv": "integer_convolution_at_load",
         "com.microsoft.QGemm": "integer_product_at_load",
         "com.microsoft.DynamicQuantizeMatMul": "dynamic_product_at_load",
-        "com.microsoft.MatMulNBits": "4_bit_product_at_load",
+        "com.microsoft.MatMulNBits": "weight_only_product_at_load",
         "com.microsoft.SkipLayerNormalization": "skip_layer_norm_at_load",
         "com.microsoft.BiasGelu": "bias_gelu_at_load",
         "com.microsoft.Attention": "attention_at_load",

@@ -61,7 +61,8 @@ def write_torch_as(candidate: TorchCandidate, precision: Precision, context: Com
     before = count_by_type(model)
     optimize_graph(model, ir_version=context.target.ir_version)
     session = OnnxSession(serialize(model), threads=context.threads)
-    samples = parity_samples(context.data, session.inputs, context.seed)
+    n_values = candidate.structure.input.n_values or 2
+    samples = parity_samples(context.data, session.inputs, context.seed, n_values=n_values)
     outputs = network_outputs(candidate, samples)
     model = convert_format(model, precision, context.work_dir, weight_grids(candidate))
     graph = summarize(before, model, candidate.model)

@@ -34,23 +34,28 @@ class Samples:
         return Samples({name: value[:n_samples] for name, value in self.inputs.items()}, self.source)
 
 
-def random_samples(specs: tuple[TensorSpec, ...], *, n_samples: int, seed: int) -> Samples:
-    """Return seeded samples: standard normal for float inputs, 0 or 1 for integers (valid as an index or a mask)."""
+def random_samples(specs: tuple[TensorSpec, ...], *, n_samples: int, seed: int, n_values: int = 2) -> Samples:
+    """Return seeded samples: standard normal for float inputs, integers below ``n_values`` for integer ones; 0 or 1, which
+    are valid as an index and as a mask, where nothing more is known.
+    """
     rng = np.random.default_rng(seed)
-    return Samples({spec.name: _random_input(rng, spec, n_samples) for spec in specs}, "random")
+    return Samples({spec.name: _random_input(rng, spec, n_samples, n_values) for spec in specs}, "random")
 
 
-def _random_input(rng: np.random.Generator, spec: TensorSpec, n_samples: int) -> Array:
+def _random_input(rng: np.random.Generator, spec: TensorSpec, n_samples: int, n_values: int) -> Array:
     shape = (n_samples, *(int(dim) for dim in spec.shape[1:]))
     if spec.real_dtype.startswith("float"):
         return rng.standard_normal(shape).astype(spec.real_dtype)
-    return rng.integers(0, 2, shape).astype(spec.real_dtype)
+    return rng.integers(0, n_values, shape).astype(spec.real_dtype)
 
 
-def parity_samples(data: "DataSet | None", specs: tuple[TensorSpec, ...], seed: int) -> Samples:
-    """Return up to 256 samples to compare outputs on: of the validation split, or random without a data set."""
+def parity_samples(data: "DataSet | None", specs: tuple[TensorSpec, ...], seed: int, *, n_values: int = 2) -> Samples:
+    """Return up to 256 samples to compare outputs on: of the validation split, or random without a data set.
+
+    n_values: random integers lie below it, such as the size of a vocabulary.
+    """
     if data is None:
-        return random_samples(specs, n_samples=RANDOM_SAMPLES, seed=seed)
+        return random_samples(specs, n_samples=RANDOM_SAMPLES, seed=seed, n_values=n_values)
     if len(data.validation):
         return Samples(fit_inputs(specs, data.validation.inputs), "validation").first(PARITY_SAMPLES)
     return Samples(fit_inputs(specs, data.train.inputs), "train").first(PARITY_SAMPLES)
