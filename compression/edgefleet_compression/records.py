@@ -42,6 +42,20 @@ class Skip(_Record):
     reason: str
 
 
+class Epoch(_Record):
+    """One line of a training's history."""
+
+    step: int = Field(ge=0, description="Optimizer steps so far.")
+    train_loss: float = Field(description="Mean over the steps since the line before, ingredients included.")
+    validation_accuracy: float = Field(ge=0, le=1)
+    validation_loss: float
+    learning_rate: float = Field(ge=0, description="Of the last step.")
+    sparsity: float = Field(ge=0, le=1, description="Share of zeros among the weights of convolutions and linears.")
+    figures: dict[str, float] = Field(
+        default_factory=dict, description="What the ingredients say of themselves, for example threshold."
+    )
+
+
 class StepRecord(_Record):
     """One pass as it was carried out."""
 
@@ -54,6 +68,9 @@ class StepRecord(_Record):
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = Field((), description="Stable notes, for example calibration_random.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Figures of the pass on the validation split.")
+    curve: tuple[Epoch, ...] = Field(
+        (), exclude=True, description="Of a training: its epochs; not in a saved candidate."
+    )
 
     def without_wall_time(self) -> "StepRecord":
         """Return the record as it is saved: the same seed gives the same file, so wall time stays out of it."""

@@ -49,6 +49,11 @@ class CompressRequest(StepRequest):
     seed: int | None = Field(None, ge=0, lt=2**31, description="Takes the place of the recipe's own seed where given.")
     threads: int = Field(1, ge=1, le=256)
     output_dir: Path
+    checkpoint_dir: Path | None = Field(
+        None,
+        description="Folder that outlives this process: a request that was killed and is sent again with it goes on from there. "
+        "Removed by the caller.",
+    )
 
 
 class InspectRequest(StepRequest):

@@ -17,7 +17,7 @@ from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import check_input_shape, input_arguments, parse_arguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
-from edgefleet_compression.passes.application import apply, pass_seed, run_recipe
+from edgefleet_compression.passes.application import RecipeOutcome, apply, pass_seed, run_recipe
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
 from edgefleet_compression.recipe import parse_recipe
 from edgefleet_compression.records import Stats
@@ -85,7 +85,7 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
     emit(0.0, "loading the model")
     candidate = load_candidate(request.model)
     data = load_data(request.data)
-    outcome = run_recipe(recipe, candidate, data=data, seed=seed, emit=emit)
+    outcome = run_recipe(recipe, candidate, data=data, seed=seed, emit=emit, checkpoint_dir=request.checkpoint_dir)
     name = file_name(outcome.candidate)
     save_candidate(outcome.candidate, request.output_dir / name)
     return {
@@ -94,7 +94,21 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
         "stats": _stats(outcome.candidate).model_dump(mode="json"),
         "cost_s": time.perf_counter() - started,
         "notes": list(outcome.notes),
+        "history": _curves(outcome),
     }
+
+
+def _curves(outcome: RecipeOutcome) -> list[dict[str, Any]]:
+    """Return the epochs of every pass that trained."""
+    return [
+        {
+            "pass": index,
+            "kind": record.spec.kind,
+            "epochs": [epoch.model_dump(mode="json") for epoch in record.curve],
+        }
+        for index, record in enumerate(outcome.records)
+        if record.curve
+    ]
 
 
 def set_deterministic(threads: int) -> None:

@@ -3,11 +3,12 @@
 import copy
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from edgefleet_compression.candidate import Candidate, TorchCandidate
 from edgefleet_compression.child import Emit
-from edgefleet_compression.context import Context, no_progress
+from edgefleet_compression.context import CHECKPOINT_EVERY_STEPS, Context, no_progress
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.evaluate import as_tensor
@@ -21,6 +22,7 @@ from edgefleet_compression.passes import (
     train,
 )  # they register themselves with apply
 from edgefleet_compression.passes.dispatch import apply
+from edgefleet_compression.passes.finished import FinishedPasses
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.recipe import Recipe
@@ -48,17 +50,35 @@ def pass_seed(seed: int, index: int) -> int:
 
 
 def run_recipe(
-    recipe: Recipe, candidate: Candidate, *, data: DataSet | None, seed: int, emit: Emit = no_progress
+    recipe: Recipe,
+    candidate: Candidate,
+    *,
+    data: DataSet | None,
+    seed: int,
+    emit: Emit = no_progress,
+    checkpoint_dir: Path | None = None,
+    checkpoint_every_steps: int = CHECKPOINT_EVERY_STEPS,
 ) -> RecipeOutcome:
-    """Return what the recipe makes of the candidate, which is itself left as it is."""
+    """Return what the recipe makes of the candidate, which is itself left as it is.
+
+    ``checkpoint_dir``: where finished passes and trainings under way are kept. A run that was killed and is begun again with
+    the same folder goes on from there, and makes the same candidate. The caller removes the folder.
+    """
     if data is not None and isinstance(candidate, TorchCandidate):
         data = fit_to(candidate.structure, data)
-    current = candidate
+    finished = None if checkpoint_dir is None else FinishedPasses(checkpoint_dir, recipe, candidate, data, seed)
+    n_done, current = (finished.latest() if finished else None) or (0, candidate)
     n_passes = len(recipe.passes)
-    for index, spec in enumerate(recipe.passes):
+    if n_done:
+        emit(n_done / n_passes, f"resumed after pass {n_done} of {n_passes}", resumed_after_pass=n_done)
+    for index, spec in enumerate(recipe.passes[n_done:], start=n_done):
         progress = _share_of(emit, index, n_passes, spec.kind)
         progress(0.0, "started")
-        current = apply(spec, current, Context(data, pass_seed(seed, index), candidate, progress))
+        folder = finished.folder(index) if finished else None
+        context = Context(data, pass_seed(seed, index), candidate, progress, folder, checkpoint_every_steps)
+        current = apply(spec, current, context)
+        if finished:
+            finished.keep(index, current)
     current, notes = _reestimated(current, data)
     records = current.history[len(candidate.history) :]
     notes += tuple(note for record in records for note in record.notes)

@@ -13,7 +13,7 @@ from edgefleet_compression.candidate import Candidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.specs import AnyPass
-from edgefleet_compression.records import Cost, LayerChange, Skip, StepRecord
+from edgefleet_compression.records import Cost, Epoch, LayerChange, Skip, StepRecord
 from edgefleet_compression.stats import count_network
 from edgefleet_compression.structure import Structure
 
@@ -40,6 +40,9 @@ class Outcome:
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    curve: tuple[Epoch, ...] = ()
+    earlier_s: float = 0.0
+    """Seconds of killed attempts that this one went on from."""
 
 
 def apply_to_torch(
@@ -62,13 +65,16 @@ def apply_to_torch(
     record = StepRecord(
         spec=spec,
         seed=context.seed,
-        cost=Cost(wall_s=time.perf_counter() - started, steps=outcome.steps, samples=outcome.samples),
+        cost=Cost(
+            wall_s=outcome.earlier_s + time.perf_counter() - started, steps=outcome.steps, samples=outcome.samples
+        ),
         before=before,
         after=count_network(outcome.model, outcome.structure.input),
         changes=outcome.changes,
         skipped=outcome.skipped,
         notes=outcome.notes,
         metrics=outcome.metrics,
+        curve=outcome.curve,
     )
     history = (*candidate.history, record)
     return TorchCandidate(outcome.model.eval(), outcome.structure.model_copy(update={"history": history}))

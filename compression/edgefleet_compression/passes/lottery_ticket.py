@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from edgefleet_compression.candidate import Candidate, build_network
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.data.dataset import DataSet, require_labels
@@ -16,6 +17,7 @@ from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import LotteryTicket, Train
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
+from edgefleet_compression.records import Epoch
 from edgefleet_compression.schedules import CURVES
 from edgefleet_compression.structure import Structure
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
@@ -41,6 +43,14 @@ class _Rewinder(TrainingIngredient):
         if self.weights is None and run.state.fraction >= self._fraction:
             self.weights = copy.deepcopy(run.model.state_dict())
 
+    def state(self) -> State:
+        """Return the copy."""
+        return {"weights": self.weights}
+
+    def restore(self, run: Run, state: State) -> None:  # noqa: ARG002 - the signature of all ingredients
+        """Go on from a state."""
+        self.weights = state["weights"]
+
 
 def draw_network(structure: Structure, *, seed: int) -> nn.Module:
     """Return the structure's network with newly drawn weights: PyTorch's own initialisation of every layer."""
@@ -59,10 +69,13 @@ def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcom
     data = fit_to(structure, require_labels(context.data, "lottery_ticket"))
     model = draw_network(structure, seed=context.seed)
     rewinder, masks = _Rewinder(spec.rewind_fraction), Masks()
-    n_steps = n_samples = 0
+    curve: tuple[Epoch, ...] = ()
+    n_steps, n_samples, earlier_s = 0, 0, 0.0
     for number in range(spec.rounds):
         trained = _train(spec, model, data, context, (KeepZeros(masks), rewinder), number)
+        curve += _shifted(trained.epochs, n_steps)
         n_steps, n_samples = n_steps + trained.n_steps, n_samples + trained.n_samples
+        earlier_s += trained.earlier_s
         amount = CURVES["exponential"](0.0, spec.amount, (number + 1) / spec.rounds)
         masks = _choose(spec, trained.model, masks, amount, data, structure, context)
         model = _rewound(spec, trained.model, rewinder, structure, context)
@@ -77,7 +90,14 @@ def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcom
         samples=n_samples + trained.n_samples,
         notes=(BATCHNORM_REESTIMATED,) if is_reestimated else (),
         metrics={"validation_accuracy": found.accuracy, "validation_loss": found.loss},
+        curve=curve + _shifted(trained.epochs, n_steps),
+        earlier_s=earlier_s + trained.earlier_s,
     )
+
+
+def _shifted(epochs: tuple[Epoch, ...], n_steps: int) -> tuple[Epoch, ...]:
+    """Return a round's epochs with the steps of the rounds before added."""
+    return tuple(epoch.model_copy(update={"step": epoch.step + n_steps}) for epoch in epochs)
 
 
 def _train(
@@ -99,8 +119,18 @@ def _train(
     def report(fraction: float, message: str, **detail: Any) -> None:
         context.emit((number + fraction) / (spec.rounds + 1), f"round {number + 1}: {message}", **detail)
 
-    generator = torch.Generator().manual_seed(context.seed + number)
-    return train_network(model, train, data, ingredients=ingredients, generator=generator, emit=report)
+    folder = context.checkpoints
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed + number)  # dropout draws from torch's own generator
+        return train_network(
+            model,
+            train,
+            data,
+            ingredients=ingredients,
+            generator=torch.Generator().manual_seed(context.seed + number),
+            emit=report,
+            checkpoints=None if folder is None else folder.sub(f"round-{number}"),
+        )
 
 
 def _choose(

@@ -91,6 +91,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
             ingredients=ingredients.active,
             generator=torch.Generator().manual_seed(context.seed),
             emit=context.emit,
+            checkpoints=context.checkpoints,
         )
     fix_ranges_(trained.model)
     settle_weights_(trained.model)
@@ -110,6 +111,8 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
             "validation_loss": found.loss,
             "best_step": float(trained.best.step),
         },
+        curve=trained.epochs,
+        earlier_s=trained.earlier_s,
     )
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.teachers.teacher import Teacher
-from edgefleet_compression.training.ingredient import Batch
+from edgefleet_compression.training.ingredient import Batch, Run
 
 
 class SameClassTeacher(Teacher):
@@ -31,6 +32,14 @@ class SameClassTeacher(Teacher):
         with torch.no_grad():
             answer: Tensor = batch.model(self._samples[partners])
         return answer
+
+    def state(self) -> State:
+        """Return the state of the choice of partners."""
+        return {"generator": self._generator.get_state()}
+
+    def restore(self, run: Run, state: State) -> None:  # noqa: ARG002 - the signature of all teachers
+        """Go on from a state."""
+        self._generator.set_state(state["generator"])
 
     def _partner(self, label: int) -> Tensor:
         choices = self._by_class[label]

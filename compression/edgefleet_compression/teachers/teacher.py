@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.training.ingredient import Batch, Run
 
 
@@ -32,3 +33,10 @@ class Teacher:
 
     def after_evaluation(self, run: Run) -> None:
         """Look at the network after an epoch's evaluation."""
+
+    def state(self) -> State:
+        """Return what later answers depend on, as plain values and tensors."""
+        return {}
+
+    def restore(self, run: Run, state: State) -> None:
+        """Go on from a state; ``run`` has its network's form of then, without its values."""

@@ -121,5 +121,14 @@ def _train_larger(parts: Assembly, distill: Distill) -> nn.Module:
         model = build_model(structure.architecture, arguments.model_dump(mode="json"))
     budget = distill.teacher_budget or train.budget
     alone = train.model_copy(update={"budget": budget, "ingredients": (), "student": None})
-    generator = torch.Generator().manual_seed(parts.context.seed)
-    return train_network(model, alone, parts.data, ingredients=(), generator=generator, emit=no_progress).model
+    folder = parts.context.checkpoints
+    trained = train_network(
+        model,
+        alone,
+        parts.data,
+        ingredients=(),
+        generator=torch.Generator().manual_seed(parts.context.seed),
+        emit=no_progress,
+        checkpoints=None if folder is None else folder.sub("teacher"),
+    )
+    return trained.model

@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.specs import Distill
 from edgefleet_compression.teachers.teacher import Teacher
@@ -67,6 +68,19 @@ class DistillIngredient(TrainingIngredient):
         """Let the teacher look."""
         self._teacher.after_evaluation(run)
 
+    def state(self) -> State:
+        """Return the teacher's state and that of the bridges."""
+        return {
+            "teacher": self._teacher.state(),
+            "features": None if self._features is None else self._features.state(),
+        }
+
+    def restore(self, run: Run, state: State) -> None:
+        """Go on from a state: the teacher first, the points of comparison need it."""
+        self._teacher.restore(run, state["teacher"])
+        if self._features is not None:
+            self._features.restore(run, self._teacher.networks, state["features"])
+
 
 class _FeatureMatching:
     """The activations of student and teacher at their common points, and the bridges between different widths."""
@@ -93,6 +107,20 @@ class _FeatureMatching:
         for reader in self._readers or ():
             reader.close()
         self._readers = None
+
+    def state(self) -> State:
+        """Return the bridges' weights, and whether the networks have been looked at."""
+        weights = {name: bridge.state_dict() for name, bridge in self._bridges.items()}
+        return {"has_pair": self._pair is not None, "bridges": weights}
+
+    def restore(self, run: Run, networks: tuple[nn.Module, ...], state: State) -> None:
+        """Go on from a state; the bridges join the optimizer again."""
+        if not state["has_pair"]:
+            return
+        self.attach(run, networks[0])
+        self.detach()
+        for name, weights in state["bridges"].items():
+            self._bridges[name].load_state_dict(weights)
 
     def loss(self) -> Tensor:
         """Return the weighted loss of the last forward passes."""

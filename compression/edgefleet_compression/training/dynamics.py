@@ -6,6 +6,8 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from edgefleet_compression.checkpoints import State
+
 SMOOTHING: Final = 0.9
 """Share of the past in the moving averages."""
 
@@ -42,6 +44,14 @@ class LayerDynamics:
             _relative({name: source.get(name, 0.0) for name in names}) for source in (self._gradient, self._change)
         ]
         return {name: max(sum(part[name] for part in parts), FLOOR) for name in names}
+
+    def state(self) -> State:
+        """Return the averages."""
+        return {"gradient": self._gradient, "change": self._change, "level": self._level}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._gradient, self._change, self._level = state["gradient"], state["change"], state["level"]
 
     def _note(self, name: str) -> Any:
         def hook(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> None:

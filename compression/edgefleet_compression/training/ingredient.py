@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.passes.specs import Optimizer
 from edgefleet_compression.schedules.state import Checkpoint, TrainingState
 from edgefleet_compression.training.optimizers import make_optimizer
@@ -40,10 +41,15 @@ class Run:
     step: int = 0
     lr_ratio: float = 1.0
     """Factor on the schedule's learning rate; an ingredient may lower it."""
+    learning_rate: float = 0.0
+    """Of the last step."""
     history: list[Checkpoint] = field(default_factory=list)
     optimizer: torch.optim.Optimizer = field(init=False)
+    initial: nn.Module = field(init=False)
+    """The network that the training began with: ``model`` until an ingredient replaces it."""
 
     def __post_init__(self) -> None:
+        self.initial = self.model
         self.optimizer = make_optimizer(self.model, self.optimizer_spec)
 
     @property
@@ -75,6 +81,20 @@ class TrainingIngredient:
 
     def after_evaluation(self, run: Run) -> None:
         """Take note of an epoch's end; the run's history has its figures."""
+
+    def figures(self) -> dict[str, float]:
+        """Return what is worth a curve, by name."""
+        return {}
+
+    def state(self) -> State:
+        """Return what the rest of the training depends on, as plain values and tensors."""
+        return {}
+
+    def restore(self, run: Run, state: State) -> None:
+        """Go on from a state; ``run`` has its step and history of then, the network only after all ingredients are done.
+
+        An ingredient that replaces the network does so here, with any values: they are filled in afterwards.
+        """
 
     @property
     def is_final(self) -> bool:

@@ -1,45 +1,43 @@
 """The one training loop: shuffled mini-batches, a budget in steps, the best epoch chosen on the validation split."""
 
-import copy
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgefleet_compression.checkpoints import CheckpointFolder, digest
 from edgefleet_compression.child import Emit
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import TrainingFailed
-from edgefleet_compression.evaluate import Evaluation, as_tensor, evaluate
+from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.passes.specs import Budget, Train
+from edgefleet_compression.records import Epoch
 from edgefleet_compression.schedules.state import Checkpoint
+from edgefleet_compression.stats import weight_sparsity
 from edgefleet_compression.training.augmentation import crop_and_flip
+from edgefleet_compression.training.batches import Batches, steps_per_epoch
 from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
 from edgefleet_compression.training.optimizers import learning_rate
+from edgefleet_compression.training.session import Session
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the training history."""
-
-    step: int
-    train_loss: float
-    validation_accuracy: float
-    validation_loss: float
+CHECKPOINT: str = "training"
+"""Name of the loop's file in its checkpoint folder."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The chosen network and how it came about."""
+    """The chosen network and how it came about. earlier_s: seconds that killed attempts spent up to their last checkpoint."""
 
     model: nn.Module
     n_steps: int
     n_samples: int
     epochs: tuple[Epoch, ...]
     best: Epoch
+    earlier_s: float
 
 
 def count_steps(budget: Budget, *, n_samples: int, batch_size: int) -> int:
@@ -50,12 +48,6 @@ def count_steps(budget: Budget, *, n_samples: int, batch_size: int) -> int:
     return budget.epochs * steps_per_epoch(n_samples, batch_size)
 
 
-def steps_per_epoch(n_samples: int, batch_size: int) -> int:
-    """Return the batches of one pass; a last batch of one sample is left out (BatchNorm needs two)."""
-    full, rest = divmod(n_samples, batch_size)
-    return max(1, full + (1 if rest > 1 else 0))
-
-
 def train_network(
     model: nn.Module,
     spec: Train,
@@ -64,55 +56,66 @@ def train_network(
     ingredients: Sequence[TrainingIngredient],
     generator: torch.Generator,
     emit: Emit,
+    checkpoints: CheckpointFolder | None = None,
 ) -> Trained:
     """Train ``model`` (in place until an ingredient replaces it) and return the best epoch's network, in eval mode.
 
     Best: highest validation accuracy among epochs in final form, then lowest loss. The test split is never touched.
+    With ``checkpoints`` a training that was killed goes on from its last file, and ends with the same weights.
     Raises TrainingFailed ``nan_loss``.
     """
     x, y = as_tensor(data.train.x), torch.from_numpy(data.train.y)
     n_steps = count_steps(spec.budget, n_samples=len(x), batch_size=spec.batch_size)
     n_per_epoch = steps_per_epoch(len(x), spec.batch_size)
     run = Run(model, spec.optimizer, n_steps, x[:1])
-    choice, epochs, losses, n_seen = _BestEpoch(), list[Epoch](), list[float](), 0
-    for indices in _batches(len(x), spec.batch_size, n_steps, generator):
-        losses.append(_step(run, spec, x, y, indices, ingredients, generator))
-        n_seen += len(indices)
-        if run.step % n_per_epoch and run.step < n_steps:
-            continue
-        epoch = _evaluate_epoch(run, data, losses, ingredients)
-        epochs.append(epoch)
-        losses.clear()
-        if all(ingredient.is_final for ingredient in ingredients):
-            choice.offer(run.model, epoch)
-        emit(run.step / n_steps, f"step {run.step} of {n_steps}", **_describe(epoch))
-    model, best = choice.take(run.model)
-    return Trained(model.eval(), n_steps, n_seen, tuple(epochs), best)
+    session = Session(run, Batches(len(x), spec.batch_size, generator), generator, ingredients)
+    keeper = _Keeper(checkpoints, session, spec, data)
+    if keeper.take_up():
+        emit(run.step / n_steps, f"resumed at step {run.step} of {n_steps}", resumed_at=run.step)
+    while run.step < n_steps:
+        indices = session.batches.take()
+        session.losses.append(_step(run, spec, x, y, indices, ingredients, generator))
+        session.n_seen += len(indices)
+        is_epoch = run.step % n_per_epoch == 0 or run.step == n_steps
+        if is_epoch:
+            epoch = _end_epoch(session, data)
+            emit(run.step / n_steps, f"step {run.step} of {n_steps}", **_describe(epoch))
+        keeper.keep(is_due=is_epoch)
+    model, best = session.choice.take(run.model)
+    return Trained(model.eval(), n_steps, session.n_seen, tuple(session.epochs), best, keeper.earlier_s)
 
 
-class _BestEpoch:
-    """Keeps the weights of the best epoch so far."""
+class _Keeper:
+    """Writes the session down, and finds what a killed attempt wrote."""
 
-    def __init__(self) -> None:
-        self._weights: dict[str, Any] | None = None
-        self._best: Epoch | None = None
+    def __init__(self, folder: CheckpointFolder | None, session: Session, spec: Train, data: DataSet) -> None:
+        self._folder, self._session = folder, session
+        self._fingerprint = "" if folder is None else _fingerprint(session.run.model, spec, data)
+        self._started = time.perf_counter()
+        self.earlier_s = 0.0
 
-    def offer(self, model: nn.Module, epoch: Epoch) -> None:
-        if self._best is None or _rank(epoch) > _rank(self._best):
-            self._best, self._weights = epoch, copy.deepcopy(model.state_dict())
+    def take_up(self) -> bool:
+        """Restore the last state of the same training, if there is one."""
+        found = None if self._folder is None else self._folder.load(CHECKPOINT, fingerprint=self._fingerprint)
+        if found is None:
+            return False
+        self._session.restore(found["session"])
+        self.earlier_s = float(found["elapsed_s"])
+        return True
 
-    def take(self, model: nn.Module) -> tuple[nn.Module, Epoch]:
-        if self._best is None or self._weights is None:
-            raise TrainingFailed(
-                "The training ended before the network had its final form: lower start_fraction or end_fraction.",
-                code="budget_too_short",
-            )
-        model.load_state_dict(self._weights)
-        return model, self._best
+    def keep(self, *, is_due: bool) -> None:
+        """Write if it is due, or every so many steps."""
+        if self._folder is None or not (is_due or self._session.run.step % self._folder.every_steps == 0):
+            return
+        elapsed_s = self.earlier_s + time.perf_counter() - self._started
+        state = {"session": self._session.state(), "elapsed_s": elapsed_s}
+        self._folder.save(CHECKPOINT, state, fingerprint=self._fingerprint)
 
 
-def _rank(epoch: Epoch) -> tuple[float, float]:
-    return epoch.validation_accuracy, -epoch.validation_loss
+def _fingerprint(model: nn.Module, spec: Train, data: DataSet) -> str:
+    """Return what tells this training from every other: spec, data, first weights, and what the arithmetic depends on."""
+    settings = [spec.model_dump(mode="json"), data.sha256(), str(torch.__version__), torch.get_num_threads()]
+    return digest(settings, model.state_dict())
 
 
 def _step(
@@ -128,9 +131,11 @@ def _step(
     for ingredient in ingredients:
         ingredient.before_step(run)
     run.model.train()
-    rate = learning_rate(spec.lr_schedule, peak=spec.optimizer.lr, step=run.step, n_steps=run.n_steps)
+    run.learning_rate = run.lr_ratio * learning_rate(
+        spec.lr_schedule, peak=spec.optimizer.lr, step=run.step, n_steps=run.n_steps
+    )
     for group in run.optimizer.param_groups:
-        group["lr"] = rate * run.lr_ratio
+        group["lr"] = run.learning_rate
     run.optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for part in indices.tensor_split(min(spec.accumulate, max(1, len(indices) // 2))):  # BatchNorm needs two samples
@@ -175,32 +180,32 @@ def _require_finite(loss: float, run: Run) -> None:
         )
 
 
-def _evaluate_epoch(run: Run, data: DataSet, losses: list[float], ingredients: Sequence[TrainingIngredient]) -> Epoch:
+def _end_epoch(session: Session, data: DataSet) -> Epoch:
+    """Evaluate, note the epoch, and keep its weights if they are the best so far."""
+    run, ingredients = session.run, session.ingredients
     for ingredient in ingredients:
         ingredient.before_evaluation(run)
-    found: Evaluation = evaluate(run.model, data.validation)
+    found = evaluate(run.model, data.validation)
     _require_finite(found.loss, run)
-    epoch = Epoch(run.step, sum(losses) / len(losses), found.accuracy, found.loss)
+    epoch = Epoch(
+        step=run.step,
+        train_loss=sum(session.losses) / len(session.losses),
+        validation_accuracy=found.accuracy,
+        validation_loss=found.loss,
+        learning_rate=run.learning_rate,
+        sparsity=weight_sparsity(run.model),
+        figures={name: value for ingredient in ingredients for name, value in ingredient.figures().items()},
+    )
+    session.losses.clear()
+    session.epochs.append(epoch)
     run.history.append(Checkpoint(epoch.step, epoch.train_loss, epoch.validation_accuracy))
     for ingredient in ingredients:
         ingredient.after_evaluation(run)
+    if all(ingredient.is_final for ingredient in ingredients):
+        session.choice.offer(run.model, epoch)
     return epoch
 
 
-def _batches(n_samples: int, batch_size: int, n_steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of ``n_steps`` batches; every pass has its own order."""
-    done = 0
-    n_per_epoch = steps_per_epoch(n_samples, batch_size)
-    while done < n_steps:
-        order = torch.randperm(n_samples, generator=generator)
-        for batch in torch.split(order, batch_size)[: min(n_per_epoch, n_steps - done)]:
-            yield batch
-            done += 1
-
-
 def _describe(epoch: Epoch) -> dict[str, float]:
-    return {
-        "train_loss": round(epoch.train_loss, 5),
-        "validation_accuracy": round(epoch.validation_accuracy, 5),
-        "validation_loss": round(epoch.validation_loss, 5),
-    }
+    named = {**epoch.model_dump(exclude={"step", "figures"}), **epoch.figures}
+    return {name: round(value, 5) for name, value in named.items()}

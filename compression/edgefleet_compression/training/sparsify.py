@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.criteria import LossOf, Scene, labels_loss, score_weights
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.passes.specs import Sparsify
@@ -57,6 +58,7 @@ class SparsifyIngredient(KeepZeros):
         )
         self._dynamics = LayerDynamics() if spec.scope == "dynamic" else None
         self._reached = 0.0
+        self._threshold = 0.0
 
     def before_step(self, run: Run) -> None:
         """Update the masks at their steps, and at the first one at or past the end."""
@@ -77,6 +79,28 @@ class SparsifyIngredient(KeepZeros):
         if run.step >= run.n_steps and self._reached < self.spec.amount:
             self._prune_(run, self.spec.amount)
 
+    def figures(self) -> dict[str, float]:
+        """Return the sparsity asked for so far, and the threshold: the largest score of a weight that was set to zero."""
+        return {"target_sparsity": self._reached, "threshold": self._threshold}
+
+    def state(self) -> State:
+        """Return masks, what was reached, and the generator's state."""
+        return {
+            "masks": self.masks,
+            "reached": self._reached,
+            "threshold": self._threshold,
+            "generator": self._generator.get_state(),
+            "dynamics": None if self._dynamics is None else self._dynamics.state(),
+        }
+
+    def restore(self, run: Run, state: State) -> None:
+        """Go on from a state."""
+        self.masks = {name: mask.to(run.example.device) for name, mask in state["masks"].items()}
+        self._reached, self._threshold = float(state["reached"]), float(state["threshold"])
+        self._generator.set_state(state["generator"])
+        if self._dynamics is not None:
+            self._dynamics.restore(state["dynamics"])
+
     @property
     def is_final(self) -> bool:
         """True once the asked sparsity is there."""
@@ -92,6 +116,7 @@ class SparsifyIngredient(KeepZeros):
             scores[name] = scores[name].masked_fill(~mask, -torch.inf)  # below every score: zeros stay zeros
         self.masks = self._masks(scores, amount)
         self._reached = amount
+        self._threshold = _largest_dropped(scores, self.masks)
         with torch.no_grad():
             for name, mask in self.masks.items():
                 weights[name].mul_(mask)
@@ -110,3 +135,10 @@ class SparsifyIngredient(KeepZeros):
             )[name]
             for name, score in scores.items()
         }
+
+
+def _largest_dropped(scores: dict[str, Tensor], masks: Masks) -> float:
+    """Return the largest score of a dropped weight; weights that were zero before (score -inf) count only if all were."""
+    dropped = [scores[name][~mask] for name, mask in masks.items()]
+    finite = [values[torch.isfinite(values)] for values in dropped]
+    return max((float(values.max()) for values in finite if values.numel()), default=0.0)
