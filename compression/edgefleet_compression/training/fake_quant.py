@@ -1,10 +1,11 @@
 """Ingredient: quantization-aware training with folded BatchNorm (Jacob et al. 2018, arXiv:1712.05877, section 3.2)."""
 
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from edgefleet_compression.checkpoints import State
 from edgefleet_compression.passes.specs import FakeQuant
 from edgefleet_compression.quantization.calibration import calibrate_, follow_ranges_, reestimate_batchnorm_
-from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_
+from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
 from edgefleet_compression.quantization.modules import learn_scales_, quantized_layers, refresh_weight_scales_
 from edgefleet_compression.records import Skip
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
@@ -29,6 +30,8 @@ class FakeQuantIngredient(TrainingIngredient):
             return
         if not quantized_layers(run.model):
             run.replace_model(self._quantized(run))
+        else:
+            _take_up_ranges_(run.model)
         if self.spec.weights.scale == "learned":
             learn_scales_(run.model)
             run.replace_model(run.model)  # the scales are parameters of a fresh optimizer
@@ -39,6 +42,20 @@ class FakeQuantIngredient(TrainingIngredient):
     def before_evaluation(self, run: Run) -> None:
         """Let the weight scales follow the last step."""
         refresh_weight_scales_(run.model)
+
+    def state(self) -> State:
+        """Return whether fake-quant is attached."""
+        return {"is_attached": self._is_attached}
+
+    def restore(self, run: Run, state: State) -> None:
+        """Bring the network into its form of then; its values and ranges are filled in afterwards."""
+        if not state["is_attached"]:
+            return
+        if not quantized_layers(run.model):
+            graph_module = fold_batchnorm(run.model)
+            self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
+            run.replace_model(graph_module)
+        self.before_step(run)
 
     @property
     def is_final(self) -> bool:
@@ -52,3 +69,10 @@ class FakeQuantIngredient(TrainingIngredient):
         if self.spec.activations is not None:
             calibrate_(graph_module, self._calibration_samples)
         return graph_module
+
+
+def _take_up_ranges_(model: nn.Module) -> None:
+    """Let ranges start from what scale and zero point say, which is all that a saved candidate has of them."""
+    for point in list_points(model).values():
+        zero_point, scale = point.zero_point.to(point.scale.dtype), point.scale.detach()
+        point.low, point.high = (point.quant_min - zero_point) * scale, (point.quant_max - zero_point) * scale
