@@ -4,7 +4,12 @@ from torch import Tensor, fx, nn
 
 from edgefleet_compression.checkpoints import State
 from edgefleet_compression.passes.specs import FakeQuant
-from edgefleet_compression.quantization.calibration import calibrate_, follow_ranges_, reestimate_batchnorm_
+from edgefleet_compression.quantization.calibration import (
+    calibrate_,
+    follow_ranges_,
+    learn_ranges_,
+    reestimate_batchnorm_,
+)
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
 from edgefleet_compression.quantization.modules import learn_scales_, quantized_layers, refresh_weight_scales_
 from edgefleet_compression.records import Skip
@@ -32,8 +37,10 @@ class FakeQuantIngredient(TrainingIngredient):
             run.replace_model(self._quantized(run))
         else:
             _take_up_ranges_(run.model)
-        if self.spec.weights.scale == "learned":
-            learn_scales_(run.model)
+        n_parameters = len(list(run.model.parameters()))
+        learn_scales_(run.model)
+        learn_ranges_(run.model)
+        if len(list(run.model.parameters())) > n_parameters:
             run.replace_model(run.model)  # the scales are parameters of a fresh optimizer
         follow_ranges_(run.model)
         run.lr_ratio = self.spec.lr_ratio
@@ -67,7 +74,7 @@ class FakeQuantIngredient(TrainingIngredient):
         graph_module = fold_batchnorm(run.model)
         self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
         if self.spec.activations is not None:
-            calibrate_(graph_module, self._calibration_samples)
+            calibrate_(graph_module, self._calibration_samples, self.spec.calibration)
         return graph_module
 
 
