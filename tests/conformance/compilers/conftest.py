@@ -1,19 +1,24 @@
 """Candidates of every form, small enough to compile in a second each."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import nn
 
 from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate, Traits
 from edgefleet_compression.context import Context
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import ActivationFormat, Quantize, WeightFormat
+from edgefleet_compression.passes.specs import ActivationFormat, Cast, Quantize, WeightFormat
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
+from edgefleet_deploy import onnx_torch
 from edgefleet_deploy.compiler import compiler_for
+from edgefleet_deploy.onnx_export import export_traced
 from edgefleet_deploy.targets import TARGETS
 
 MakeCandidate = Callable[[], Candidate]
@@ -64,7 +69,15 @@ FORMS: dict[str, MakeCandidate] = {
     "torch-int8-dynamic": lambda: quantized(make_torch(), Quantize(activations=ActivationFormat(mode="dynamic"))),
     "torch-int8-weights": lambda: quantized(make_torch(), Quantize(activations=None)),
     "torch-int4-weights": lambda: quantized(make_torch(), Quantize(activations=None, weights=WeightFormat(bits=4))),
+    "torch-fp16": lambda: apply(Cast(), make_torch(), Context(data=None, seed=1)),
     "onnx-fp32": lambda: OnnxCandidate(make_onnx_model()),
+    "onnx-fp16": lambda: apply(Cast(), OnnxCandidate(make_onnx_model()), Context(data=None, seed=1)),
+    "onnx-int8-dynamic": lambda: quantized(
+        OnnxCandidate(make_onnx_model()), Quantize(activations=ActivationFormat(mode="dynamic"))
+    ),
+    "onnx-int4-weights": lambda: quantized(
+        OnnxCandidate(make_onnx_model()), Quantize(activations=None, weights=WeightFormat(bits=4))
+    ),
     "onnx-int8": lambda: quantized(OnnxCandidate(make_onnx_model())),
 }
 
@@ -75,7 +88,11 @@ TRAITS: dict[str, Traits] = {
     "torch-int8-dynamic": Traits("torch", "int8-dynamic"),
     "torch-int8-weights": Traits("torch", "int8-weights"),
     "torch-int4-weights": Traits("torch", "int4-weights"),
+    "torch-fp16": Traits("torch", "fp16"),
     "onnx-fp32": Traits("onnx", "fp32"),
+    "onnx-fp16": Traits("onnx", "fp16", has_plan=True),
+    "onnx-int8-dynamic": Traits("onnx", "int8-dynamic", has_plan=True),
+    "onnx-int4-weights": Traits("onnx", "int4-weights", has_plan=True),
     "onnx-int8": Traits("onnx", "int8", has_plan=True),
 }
 """What each form's candidates are, known without making one."""
@@ -93,6 +110,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name in metafunc.fixturenames:
             chosen = [pair for pair in pairs if is_accepted(*pair) is wanted]
             metafunc.parametrize(name, chosen, ids=["-".join(pair) for pair in chosen], scope="module")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports_once() -> Iterator[None]:
+    """Trace each network once per opset: torch.export takes seconds, and most formats begin with the same graph.
+
+    That the exporter itself gives the same bytes twice is tested in test_architectures.py.
+    """
+    known: dict[tuple[str, int], bytes] = {}
+
+    def export(model: nn.Module, spec: InputSpec, *, opset: int) -> ModelProto:
+        weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+        key = (hashlib.sha256(weights).hexdigest(), opset)
+        if key not in known:
+            known[key] = export_traced(model, spec, opset=opset).SerializeToString()
+        return onnx.load_from_string(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_torch, "export_traced", export)
+        yield
 
 
 @pytest.fixture(scope="session")
