@@ -9,20 +9,19 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 
 from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.result_table import print_results
-from edgefleet_controller.client import Client, ClientError, connect
+from edgefleet_controller.client import Client, ClientError
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
+from edgefleet_controller.local_fleet import LocalFleetError, local_agent, local_controller
 from edgefleet_deploy.litert_tools import missing_tools
 
 JsonObject = dict[str, Any]
@@ -35,8 +34,6 @@ DEVICE_NAME = "this-host"
 SEED = 0
 LEAST_BASELINE_ACCURACY = 0.97
 MEASURE_SECONDS = 4.0
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
 SCHEMA_VERSION = 1
 
 BASELINE_REQUEST: JsonObject = {
@@ -66,8 +63,11 @@ def run_demo(data_dir: Path, *, json_file: Path | None, keep: bool) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(_terminable())
-        client = stack.enter_context(_controller(data_dir))
-        stack.enter_context(_agent(client, data_dir))
+        stack.enter_context(_coded())
+        client = stack.enter_context(local_controller(data_dir))
+        console.print(f"Controller at {client.url} (SQLite in {data_dir})", markup=False)
+        stack.enter_context(local_agent(client, data_dir, DEVICE_NAME))
+        console.print(f"Agent enrolled as {DEVICE_NAME} (linux-host)")
         try:
             baseline = _baseline(data_dir)
             model = _model(client, data_dir / "baseline" / baseline["candidate"])
@@ -86,6 +86,14 @@ def run_demo(data_dir: Path, *, json_file: Path | None, keep: bool) -> None:
 
 
 @contextmanager
+def _coded() -> Iterator[None]:
+    try:
+        yield
+    except LocalFleetError as err:
+        raise DemoError(f"demo_{err.code}", err.message) from err
+
+
+@contextmanager
 def _terminable() -> Iterator[None]:
     """Let SIGTERM unwind like Ctrl-C, so that what was started is stopped."""
 
@@ -97,41 +105,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def _controller(data_dir: Path) -> Iterator[Client]:
-    command = [sys.executable, "-m", "edgefleet_controller", "serve", "--data-dir", str(data_dir), "--port", "0"]
-    (data_dir / "serve.json").unlink(missing_ok=True)
-    with _process(command, data_dir / "controller.log") as process:
-        _wait_until(lambda: (data_dir / "serve.json").exists(), process, data_dir / "controller.log")
-        with connect(json.loads((data_dir / "serve.json").read_text())["url"], data_dir) as client:
-            console.print(f"Controller at {client.url} (SQLite in {data_dir})", markup=False)
-            yield client
-
-
-@contextmanager
-def _agent(client: Client, data_dir: Path) -> Iterator[None]:
-    """A real agent process; enrolled with a one-time token on the first run, known by its credential afterwards."""
-    state_dir = data_dir / "agent"
-    command = [
-        str(Path(sys.executable).with_name("edgefleet-agent")),
-        "run",
-        "--controller",
-        client.url,
-        "--state-dir",
-        str(state_dir),
-    ]
-    known = {device["name"]: device for device in client.devices()}
-    if DEVICE_NAME not in known:
-        device = client.add_device(DEVICE_NAME, "linux-host")
-        command += ["--join-token", device["join_token"]]
-    elif not state_dir.exists():
-        command += ["--join-token", client.create_join_token(known[DEVICE_NAME]["id"])["join_token"]]
-    with _process(command, data_dir / "agent.log") as process:
-        _wait_until(lambda: bool(client.device(DEVICE_NAME).get("online")), process, data_dir / "agent.log")
-        console.print(f"Agent enrolled as {DEVICE_NAME} (linux-host)")
-        yield
 
 
 def _baseline(data_dir: Path) -> JsonObject:
@@ -237,33 +210,3 @@ def _wait_for_interrupt(client: Client) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
-
-
-@contextmanager
-def _process(command: list[str], log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in its own session with its output in a file, ended when the block ends."""
-    with log_path.open("ab") as log:
-        process = _start(command, log)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _start(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-
-
-def _wait_until(is_true: Callable[[], bool], process: subprocess.Popen[bytes], log_path: Path) -> None:
-    started = time.monotonic()
-    while not is_true():
-        if process.poll() is not None:
-            raise DemoError("demo_process_ended", f"a process ended with status {process.returncode}; see {log_path}")
-        if time.monotonic() - started > START_TIMEOUT_S:
-            raise DemoError("demo_start_timed_out", f"not ready after {START_TIMEOUT_S:g} s; see {log_path}")
-        time.sleep(0.1)
