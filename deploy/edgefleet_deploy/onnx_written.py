@@ -16,7 +16,7 @@ from onnx import ModelProto, numpy_helper
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.compiler import CompileContext, CompiledFile
 from edgefleet_deploy.errors import ParityFailed
-from edgefleet_deploy.golden import make_golden
+from edgefleet_deploy.golden import GoldenPair, make_golden
 from edgefleet_deploy.manifest import GraphSummary, ParityReport, ParityTolerance
 from edgefleet_deploy.onnx_operators import count_operators
 from edgefleet_deploy.onnx_session import OnnxSession, saturates_products
@@ -86,13 +86,20 @@ def finish(written: Written, context: CompileContext) -> CompiledFile:
             *(_size_notes(written, len(payload)) if context.target.runtime == "onnxruntime" else ()),
             *(("float_snr_low",) if float_snr is not None and float_snr < LOW_SNR_DB else ()),
         ),
-        golden=make_golden(
-            written.samples.inputs,
-            written.reference if written.float_reference is None else written.float_reference,
-            outputs,
-            written.samples.source,
-        ),
+        golden=_golden(written, outputs, session),
     )
+
+
+def _golden(written: Written, outputs: Mapping[str, Array], session: OnnxSession) -> GoldenPair | None:
+    """Return the golden pair; its SNR is of the golden samples run by themselves.
+
+    Dynamic int8 takes the range of an activation over the whole batch, so that a sample's outputs depend on its company.
+    """
+    reference = written.reference if written.float_reference is None else written.float_reference
+    pair = make_golden(written.samples.inputs, reference, outputs, written.samples.source)
+    if pair is None or written.precision != "int8-dynamic":
+        return pair
+    return make_golden(pair.inputs, pair.reference, session.run(pair.inputs), pair.source)
 
 
 def serialize(model: ModelProto) -> bytes:
