@@ -118,7 +118,7 @@ def build_network(structure: Structure) -> nn.Module:
         if plan is None or not plan.is_simulated:
             return model
         graph_module = fold_batchnorm(model)
-        insert_fake_quant_(graph_module, plan.weights, structure.simulated)
+        insert_fake_quant_(graph_module, plan.weights, structure.simulated, plan.layer_bits)
     if tuple(list_points(graph_module)) != plan.points:
         raise ModelFileInvalid(
             "The recorded fake-quant points are not those of the rebuilt network: the file was written by another version.",

@@ -10,6 +10,7 @@ Order rules (each with its code), checked when a recipe is made:
 - ``train_after_quantize``: training a quantized candidate without ``fake_quant`` would undo its scales.
 - ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
 - ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
+- ``allocation_ambiguous``, ``allocation_incomplete``, ``bits_ambiguous``: see ``passes/specs/allocation.py`` and ``quantize.py``.
 - ``format_unsupported``, ``fake_quant_not_static``, ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
   see ``passes/specs.py``.
 """
@@ -219,7 +220,10 @@ def recipe_error(error: ValidationError) -> RecipeInvalid:
 
 RULE_CODES = frozenset(
     {
+        "allocation_ambiguous",
+        "allocation_incomplete",
         "amount_not_n_of_m",
+        "bits_ambiguous",
         "budget_ambiguous",
         "cast_after_quantize",
         "cast_twice",

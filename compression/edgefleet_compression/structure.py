@@ -23,6 +23,7 @@ MAX_STRUCTURE_BYTES: Final = 4 * 1024 * 1024
 LayerName = Annotated[
     str, Field(min_length=1, max_length=256, pattern=re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$"))
 ]
+LayerBits = Literal[8, 4, 2, 1, "hybrid"]
 Count = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -72,6 +73,10 @@ class QuantizationPlan(_Part):
     method: Literal["post_training", "quantization_aware"]
     weights: WeightFormat
     activations: ActivationFormat | None = Field(description="null: weights alone are integers.")
+    refined: bool = Field(False, description="The network's integers are more than the nearest ones of float weights.")
+    layer_bits: dict[LayerName, LayerBits] = Field(
+        default_factory=dict, description="Layers whose bits are not those of weights; hybrid: they differ by channel."
+    )
     points: tuple[str, ...] = Field((), description="Names of the activation fake-quant modules, in graph order.")
 
     @model_validator(mode="after")
@@ -88,7 +93,7 @@ class QuantizationPlan(_Part):
     @property
     def is_simulated(self) -> bool:
         """True if the network itself rounds as the file will: its weights' scales, and any points, are tensors of the file."""
-        return self.method == "quantization_aware" or rounds_itself(self.weights, self.activations)
+        return self.refined or self.method == "quantization_aware" or rounds_itself(self.weights, self.activations)
 
 
 class Structure(_Part):

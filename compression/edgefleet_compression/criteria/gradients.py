@@ -74,10 +74,12 @@ def batch_gradients(
             yield gradients_of(scene.loss(scene.model, x, y, indices), weights)
 
 
-def gradients_of(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
+def gradients_of(
+    loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False, retain_graph: bool | None = None
+) -> dict[str, Tensor]:
     """Return name -> d loss / d weight; zeros where the loss does not depend on a weight."""
     found: tuple[Tensor | None, ...] = torch.autograd.grad(
-        loss, list(weights.values()), create_graph=create_graph, allow_unused=True
+        loss, list(weights.values()), retain_graph=retain_graph, create_graph=create_graph, allow_unused=True
     )
     pairs = zip(weights.items(), found, strict=True)
     return {name: torch.zeros_like(weight) if grad is None else grad for (name, weight), grad in pairs}

@@ -2,23 +2,38 @@
 last. Other formats: the candidate stays float and says which one the compiler is to write.
 """
 
+import copy
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, fx, nn
 
 from edgefleet_compression.candidate import Candidate, OnnxCandidate
 from edgefleet_compression.context import Context
+from edgefleet_compression.criteria import Scene
 from edgefleet_compression.errors import PassRefused
-from edgefleet_compression.evaluate import as_tensor
+from edgefleet_compression.evaluate import as_tensor, example_input
 from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.quantization.adaround import round_adaptively_
+from edgefleet_compression.quantization.allocation import choose_bits, costs_of
+from edgefleet_compression.quantization.bias_correction import correct_biases_
 from edgefleet_compression.quantization.calibration import calibrate_, calibration_samples, reestimate_batchnorm_
+from edgefleet_compression.quantization.equalization import equalize_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
-from edgefleet_compression.quantization.modules import settle_weights_
-from edgefleet_compression.records import Cost, StepRecord
-from edgefleet_compression.structure import QuantizationPlan, Structure
+from edgefleet_compression.quantization.importance import important_channels
+from edgefleet_compression.quantization.modules import (
+    channel_bits,
+    quantized_layers,
+    set_channel_bits_,
+    settle_weights_,
+)
+from edgefleet_compression.quantization.sensitivity import curvature, divergence_of_outputs, weighted_layers
+from edgefleet_compression.records import Cost, Skip, StepRecord
+from edgefleet_compression.structure import LayerBits, QuantizationPlan, Structure
 
 CALIBRATION_RANDOM: Final = "calibration_random"
 """Note: there was no data set, so ranges were found on random inputs; accuracy can suffer."""
@@ -37,32 +52,95 @@ def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
 
 def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: Context) -> Outcome:
     refuse_quantized(spec, structure, code="already_quantized")
-    plan = QuantizationPlan(method="post_training", weights=spec.weights, activations=spec.activations)
+    plan = QuantizationPlan(
+        method="post_training", weights=spec.weights, activations=spec.activations, refined=spec.is_refined
+    )
     if not plan.is_simulated:
         return Outcome(model=model, structure=structure.model_copy(update={"quantization": plan}))
-    notes: tuple[str, ...] = ()
+    samples, notes = _calibration(spec, structure, context)
     if context.data is not None and reestimate_batchnorm_(model, as_tensor(context.data.train.x)):
-        notes = (BATCHNORM_REESTIMATED,)
-    graph_module = fold_batchnorm(model)
-    skipped = insert_fake_quant_(graph_module, spec.weights, spec.activations)
-    settle_weights_(graph_module)
-    n_samples = 0
-    if spec.activations is not None:
-        samples = calibration_samples(
-            context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
-        )
-        calibrate_(graph_module, samples, spec.calibration)
-        snap_biases_(graph_module)
-        n_samples = len(samples)
-        notes += (CALIBRATION_RANDOM,) if context.data is None else ()
-    plan = plan.model_copy(update={"points": tuple(list_points(graph_module))})
+        notes += (BATCHNORM_REESTIMATED,)
+    network = fold_batchnorm(model)
+    skipped = equalize_(network) if spec.equalize else ()
+    bits = _choose_bits(spec, network, structure, context, samples)
+    graph_module, more = _rounded(spec, network, bits, samples, context)
+    changes = {"points": tuple(list_points(graph_module)), "layer_bits": bits.of_layers}
     return Outcome(
         model=graph_module,
-        structure=structure.model_copy(update={"quantization": plan}),
-        samples=n_samples,
-        skipped=skipped,
+        structure=structure.model_copy(update={"quantization": plan.model_copy(update=changes)}),
+        samples=0 if samples is None else len(samples),
+        skipped=skipped + more,
         notes=notes,
+        metrics=_weight_metrics(graph_module),
     )
+
+
+def _calibration(spec: Quantize, structure: Structure, context: Context) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Return the samples that ranges, rounding and sensitivities are found on, and what is worth a note about them."""
+    if not spec.uses_samples:
+        return None, ()
+    samples = calibration_samples(
+        context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
+    )
+    return samples, (CALIBRATION_RANDOM,) if context.data is None else ()
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """Where bits are not the format's: by layer, and by output channel of the hybrid ones."""
+
+    of_layers: dict[str, LayerBits]
+    of_channels: dict[str, Tensor]
+
+
+def _choose_bits(
+    spec: Quantize, network: fx.GraphModule, structure: Structure, context: Context, samples: Tensor | None
+) -> _Bits:
+    scene = Scene(network, example_input(structure.input), context.data, torch.Generator().manual_seed(context.seed))
+    if spec.hybrid is not None:
+        channels = important_channels(network, spec.hybrid, scene)
+        return _Bits(dict.fromkeys(channels, "hybrid"), channels)
+    wanted = spec.allocation
+    if wanted is None or samples is None:
+        return _Bits({}, {})
+    if wanted.sensitivity == "hessian":
+        harm = curvature(network, spec.weights, wanted.choices, scene)
+    else:
+        harm = divergence_of_outputs(network, spec.weights, wanted.choices, samples)
+    layers = {name: (layer.weight.numel(), len(layer.weight)) for name, layer in weighted_layers(network).items()}
+    budget = wanted.size_bytes or wanted.latency_ms or wanted.energy_mj
+    assert budget is not None
+    return _Bits({**choose_bits(harm, costs_of(wanted, layers), budget)}, {})
+
+
+def _rounded(
+    spec: Quantize, network: fx.GraphModule, bits: _Bits, samples: Tensor | None, context: Context
+) -> tuple[fx.GraphModule, tuple[Skip, ...]]:
+    """Return the folded float network with fake-quant, its weights on their grid."""
+    graph_module = copy.deepcopy(network)
+    skipped = insert_fake_quant_(graph_module, spec.weights, spec.activations, bits.of_layers)
+    layers = quantized_layers(graph_module)
+    for name, chosen in bits.of_channels.items():
+        set_channel_bits_(layers[name], chosen)
+    if samples is not None and spec.activations is not None:
+        calibrate_(graph_module, samples, spec.calibration)
+    if samples is not None and spec.rounding == "adaround":
+        round_adaptively_(
+            graph_module, network, samples, n_steps=spec.rounding_steps, seed=context.seed, emit=context.emit
+        )
+    settle_weights_(graph_module)
+    if samples is not None and spec.bias_correction:
+        skipped += correct_biases_(graph_module, network, samples)
+    if spec.activations is not None:
+        snap_biases_(graph_module)
+    return graph_module, skipped
+
+
+def _weight_metrics(graph_module: fx.GraphModule) -> dict[str, float]:
+    """Return the mean bits per weight, counted before files round 2 and 1 bits up to 4."""
+    layers = quantized_layers(graph_module).values()
+    bits = sum(float(channel_bits(layer).sum()) * layer.weight[0].numel() for layer in layers)
+    return {"mean_weight_bits": bits / sum(layer.weight.numel() for layer in layers)}
 
 
 def _attach_plan(spec: Quantize, candidate: OnnxCandidate, context: Context) -> OnnxCandidate:

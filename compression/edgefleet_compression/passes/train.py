@@ -119,7 +119,10 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
 def _updated(structure: Structure, model: nn.Module, spec: Train, ingredients: Ingredients) -> Structure:
     changes: dict[str, object] = {"masked": ingredients.masked}
     quant_spec = spec.ingredient(FakeQuant)
-    if quant_spec is not None:
+    earlier = structure.quantization
+    if quant_spec is not None and earlier is not None:  # training went on with the candidate's own formats
+        changes["quantization"] = earlier.model_copy(update={"method": "quantization_aware"})
+    elif quant_spec is not None:
         changes["quantization"] = QuantizationPlan(
             method="quantization_aware",
             weights=quant_spec.weights,

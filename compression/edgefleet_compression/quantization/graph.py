@@ -2,7 +2,8 @@
 
 import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
@@ -16,11 +17,13 @@ from edgefleet_compression.passes.specs import ActivationFormat, WeightFormat
 from edgefleet_compression.quantization.activations import ActivationFakeQuant
 from edgefleet_compression.quantization.modules import (
     QuantizedConv2d,
+    QuantizedLayer,
     QuantizedLinear,
     plain_layer,
     quantize_layer,
 )
 from edgefleet_compression.records import Skip
+from edgefleet_compression.structure import LayerBits
 
 _RELU_MODULES: Final = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS: Final[frozenset[Any]] = frozenset({F.relu, torch.relu, F.relu6})
@@ -71,20 +74,30 @@ def fold_batchnorm(model: nn.Module) -> fx.GraphModule:
 
 
 def insert_fake_quant_(
-    graph_module: fx.GraphModule, weights: WeightFormat, activations: ActivationFormat | None
+    graph_module: fx.GraphModule,
+    weights: WeightFormat,
+    activations: ActivationFormat | None,
+    layer_bits: Mapping[str, LayerBits] = MappingProxyType({}),
 ) -> tuple[Skip, ...]:
     """Make a folded graph a quantized one, in place; return what stays in float and why. Without activations: weights only.
 
-    Points are named ``fq_<node>``. The result depends on the graph alone, so a saved candidate is rebuilt the same way.
+    layer_bits: layers whose bits are not the format's; hybrid ones start with the format's bits in every channel. Points are named ``fq_<node>``. The result depends on the graph alone, so a saved candidate is rebuilt the same way.
     """
     modules = dict(graph_module.named_modules())
     skipped = () if activations is None else _insert_points(graph_module, activations, modules)
     for name, module in modules.items():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            replace_module_(graph_module, name, quantize_layer(module, weights))
+            replace_module_(graph_module, name, _quantized_layer(module, weights, layer_bits.get(name)))
     graph_module.graph.lint()
     graph_module.recompile()
     return skipped
+
+
+def _quantized_layer(module: nn.Conv2d | nn.Linear, weights: WeightFormat, bits: LayerBits | None) -> QuantizedLayer:
+    if bits == "hybrid":
+        channel_bits = torch.full((len(module.weight),), weights.bits, dtype=torch.int8, device=module.weight.device)
+        return quantize_layer(module, weights, channel_bits)
+    return quantize_layer(module, weights if bits is None else weights.model_copy(update={"bits": bits}))
 
 
 def _insert_points(

@@ -75,6 +75,13 @@ def channel_largest(layer: QuantizedLayer) -> Tensor | None:
     return (2.0 ** (layer.weight_bits.to(layer.weight.dtype) - 1) - 1).clamp(min=1.0)
 
 
+def channel_bits(layer: QuantizedLayer) -> Tensor:
+    """Return the bits of every output channel, int8 (out,)."""
+    if layer.weight_bits is not None:
+        return layer.weight_bits
+    return torch.full((len(layer.weight),), layer.weights.bits, dtype=torch.int8, device=layer.weight.device)
+
+
 def _slowed(layer: QuantizedLayer) -> Tensor:
     """Return the learned scale, its gradient divided by sqrt(weights per scale * largest) (Esser et al., section 2.2)."""
     scale = layer.weight_scale.clamp(min=MIN_SCALE)
@@ -84,11 +91,11 @@ def _slowed(layer: QuantizedLayer) -> Tensor:
 
 
 def quantize_layer(
-    module: nn.Conv2d | nn.Linear, weights: WeightFormat, channel_bits: Tensor | None = None
+    module: nn.Conv2d | nn.Linear, weights: WeightFormat, bits_of_channels: Tensor | None = None
 ) -> QuantizedLayer:
     """Return the quantized counterpart, sharing the weights; scales are those of the present weights.
 
-    channel_bits: int8 (out,), bits of each output channel where they differ; None: the format's for all.
+    bits_of_channels: int8 (out,), bits of each output channel where they differ; None: the format's for all.
     """
     device = module.weight.device
     layer: QuantizedLayer
@@ -98,7 +105,7 @@ def quantize_layer(
         layer = QuantizedLinear(**_linear_arguments(module))
     layer.weight, layer.bias = module.weight, module.bias
     layer.weights = weights
-    layer.register_buffer("weight_bits", channel_bits)
+    layer.register_buffer("weight_bits", bits_of_channels)
     layer.register_buffer("weight_scale", weight_scales(module.weight, weights, channel_largest(layer)))
     layer.register_buffer("weight_zero_point", torch.zeros(len(module.weight), dtype=torch.int32, device=device))
     return layer.train(module.training)
@@ -116,14 +123,16 @@ def learn_scales_(model: nn.Module) -> None:
 def settle_weights_(model: nn.Module) -> None:
     """Fix the scales and put the weights on their grid, in place: the network is as it will be saved.
 
-    Weights of the plain 8 bit format stay as they are: the exporter's operator rounds them.
+    Where all layers have the plain 8 bit format their weights stay as they are: the exporter's operator rounds them.
     """
-    for layer in quantized_layers(model).values():
+    layers = quantized_layers(model).values()
+    is_plain = all(layer.weights.is_plain and layer.weight_bits is None for layer in layers)
+    for layer in layers:
         scale = layer.weight_scale.detach().clamp(min=MIN_SCALE).expand(len(layer.weight)).clone()
         if isinstance(layer.weight_scale, nn.Parameter):
             del layer.weight_scale
             layer.register_buffer("weight_scale", scale)
-        if not layer.weights.is_plain or layer.weight_bits is not None:
+        if not is_plain:
             with torch.no_grad():
                 layer.weight.copy_(rounded(layer, scale))
 
@@ -168,6 +177,12 @@ def _linear_arguments(module: nn.Linear) -> dict[str, Any]:
         "bias": module.bias is not None,
         "device": module.weight.device,
     }
+
+
+def set_channel_bits_(layer: QuantizedLayer, bits_of_channels: Tensor) -> None:
+    """Give each output channel its bits, int8 (out,), and the scale that goes with them."""
+    layer.weight_bits = bits_of_channels
+    layer.weight_scale.copy_(weight_scales(layer.weight, layer.weights, channel_largest(layer)))
 
 
 def refresh_weight_scales_(model: nn.Module) -> None:

@@ -177,6 +177,38 @@ class TestQuantize(PassConformance):
     }
 
 
+class TestRefinedQuantize(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "refined": Quantize.model_validate(
+            {
+                "rounding": "adaround",
+                "rounding_steps": 3,
+                "equalize": True,
+                "bias_correction": True,
+                "calibration": {"n_samples": 16},
+                "activations": None,
+            }
+        ),
+        "allocated": Quantize.model_validate(
+            {
+                "weights": {"bits": 4},
+                "activations": None,
+                "allocation": {"size_bytes": 13_000, "sensitivity": "hessian"},
+            }
+        ),
+        "hybrid": Quantize.model_validate(
+            {
+                "weights": {"bits": 4},
+                "activations": {"bits": 4},
+                "hybrid": {"share": 0.3},
+                "rounding": "adaround",
+                "rounding_steps": 2,
+                "calibration": {"n_samples": 16},
+            }
+        ),
+    }
+
+
 class TestCast(PassConformance):
     specs: ClassVar[dict[str, AnyPass]] = {"fp16": Cast()}
 

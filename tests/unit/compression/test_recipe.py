@@ -20,6 +20,7 @@ def train(*ingredients: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 DYNAMIC: dict[str, Any] = {"kind": "quantize", "activations": {"mode": "dynamic"}}
+FOUR_BITS: dict[str, Any] = {"kind": "quantize", "weights": {"bits": 4}, "activations": None}
 CAST: dict[str, Any] = {"kind": "cast"}
 FAKE_QUANT: dict[str, Any] = {"kind": "fake_quant", "start_fraction": 0.5}
 LOW_RANK: dict[str, Any] = {"kind": "low_rank", "energy": 0.9}
@@ -42,6 +43,11 @@ BROKEN = [
     ("format_unsupported", [{"kind": "quantize", "weights": {"bits": 4}, "activations": {"mode": "dynamic"}}]),
     ("format_unsupported", [{"kind": "quantize", "activations": {"mode": "dynamic", "bits": 4}}]),
     ("format_unsupported", [{"kind": "quantize", "activations": {"scale": "learned"}}]),
+    ("format_unsupported", [{**DYNAMIC, "equalize": True}]),
+    ("format_unsupported", [{**FOUR_BITS, "weights": {"bits": 8}, "hybrid": {}}]),
+    ("allocation_ambiguous", [{**FOUR_BITS, "allocation": {"size_bytes": 1000, "latency_ms": 1.0}}]),
+    ("allocation_incomplete", [{**FOUR_BITS, "allocation": {"latency_ms": 1.0}}]),
+    ("bits_ambiguous", [{**FOUR_BITS, "allocation": {"size_bytes": 1000}, "hybrid": {}}]),
     ("fake_quant_not_static", [train({"kind": "fake_quant", "activations": {"mode": "dynamic"}})]),
     ("train_after_quantize", [QUANTIZE, train()]),
     ("train_after_quantize", [train(FAKE_QUANT), train(DISTILL)]),

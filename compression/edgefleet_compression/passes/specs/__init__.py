@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edgefleet_compression.passes.specs.allocation import BitAllocation, BitChoice, ImportanceGroups
 from edgefleet_compression.passes.specs.base import (
     CriterionChoice,
     CriterionName,
@@ -43,6 +44,8 @@ __all__ = [
     "ActivationFormat",
     "AnyPass",
     "Augmentation",
+    "BitAllocation",
+    "BitChoice",
     "Budget",
     "Calibration",
     "Cast",
@@ -53,6 +56,7 @@ __all__ = [
     "Distill",
     "FakeQuant",
     "Fraction",
+    "ImportanceGroups",
     "Ingredient",
     "LearningRateSchedule",
     "LotteryTicket",

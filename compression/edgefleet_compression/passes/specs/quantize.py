@@ -3,6 +3,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from edgefleet_compression.passes.specs.allocation import BitAllocation, ImportanceGroups
 from edgefleet_compression.passes.specs.base import Spec
 from edgefleet_compression.precision import Precision
 
@@ -143,13 +144,44 @@ class Quantize(QuantizationFormat):
         description="Format of the activations; null: only the weights are stored as integers, computing stays float.",
     )
 
+    rounding: Literal["nearest", "adaround"] = Field(
+        "nearest",
+        description="adaround: whether a weight is rounded up or down is learned, layer by layer, from calibration inputs.",
+    )
+    rounding_steps: int = Field(500, ge=1, le=100_000, description="adaround: optimizer steps of each layer.")
+    equalize: bool = Field(
+        False, description="Scale the channels between two layers so that both use their integers alike, first."
+    )
+    bias_correction: bool = Field(
+        False,
+        description="Correct every bias by the mean error that rounding gives its channel on calibration samples.",
+    )
+    allocation: BitAllocation | None = Field(None, description="Bits per layer under a budget; with weights.bits 4.")
+    hybrid: ImportanceGroups | None = Field(
+        None, description="8 bits for important output channels, 4 for the others; with weights.bits 4."
+    )
+
     @model_validator(mode="after")
     def _is_supported(self) -> "Quantize":
-        format_precision(self.weights, self.activations)
+        precision = format_precision(self.weights, self.activations)
         is_learned = self.activations is not None and self.activations.scale == "learned"
         if self.weights.scale == "learned" or is_learned:
+            raise _unsupported("A scale is learned while training: use fake_quant, or another scale.")
+        mixes = self.allocation is not None or self.hybrid is not None
+        is_own_tool = precision == "int8-dynamic" or self.weights.granularity == "block"
+        if is_own_tool and (mixes or self.is_refined):
+            raise _unsupported(
+                "Dynamic activations and blocks are rounded by the compiler's own tool: rounding, equalize, bias_correction, "
+                "allocation and hybrid need static activations or none, and granularity channel or tensor."
+            )
+        if mixes and (self.weights.bits != 4 or (self.hybrid is not None and self.weights.granularity != "channel")):
+            raise _unsupported(
+                "allocation and hybrid mix 4 with other bits: set weights.bits to 4, granularity to channel."
+            )
+        if self.allocation is not None and self.hybrid is not None:
             raise PydanticCustomError(
-                "format_unsupported", "A scale is learned while training: use fake_quant, or another scale."
+                "bits_ambiguous",
+                "Bits differ either by layer (allocation) or by channel (hybrid): give one of the two.",
             )
         return self
 
@@ -159,9 +191,20 @@ class Quantize(QuantizationFormat):
         return format_precision(self.weights, self.activations)
 
     @property
+    def is_refined(self) -> bool:
+        """True if the integers are more than the nearest ones of the given weights."""
+        return self.rounding != "nearest" or self.equalize or self.bias_correction
+
+    @property
     def is_simulated(self) -> bool:
         """True if it leaves a network that rounds as the file will, so that fake_quant training can go on from it."""
-        return rounds_itself(self.weights, self.activations)
+        return self.is_refined or rounds_itself(self.weights, self.activations)
+
+    @property
+    def uses_samples(self) -> bool:
+        """True if it looks at calibration samples."""
+        needs_inputs = self.rounding != "nearest" or self.bias_correction or self.allocation is not None
+        return self.precision in ("int8", "int4") or needs_inputs
 
     @property
     def needs_torch(self) -> bool:
@@ -169,4 +212,5 @@ class Quantize(QuantizationFormat):
         weights, activations = self.weights, self.activations
         is_common = weights.bits in (8, 4) and weights.granularity != "tensor" and weights.scale == "peak"
         is_asymmetric = activations is None or (activations.bits == 8 and not activations.symmetric)
-        return not is_common or not is_asymmetric or self.calibration.observer != "minmax"
+        is_known = is_common and is_asymmetric and self.calibration.observer == "minmax"
+        return not is_known or self.is_refined or self.allocation is not None or self.hybrid is not None
