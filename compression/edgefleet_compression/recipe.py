@@ -36,7 +36,9 @@ from edgefleet_compression.passes.specs import (
     Spec,
     StructuredPrune,
     Train,
+    format_precision,
 )
+from edgefleet_compression.precision import Precision
 
 __all__ = ["AnyPass", "Recipe", "parse_recipe", "recipe_sha256"]
 
@@ -182,6 +184,19 @@ class Recipe(Spec):
             else:
                 state.accept_train(spec)
         return self
+
+    @property
+    def precision(self) -> Precision | None:
+        """The number format its last word on numbers leaves; None: that of the model it is given."""
+        found: Precision | None = None
+        for spec in self.passes:
+            if isinstance(spec, Quantize):
+                found = spec.precision
+            elif isinstance(spec, Cast):
+                found = "fp16"
+            elif isinstance(spec, Train) and (fake_quant := spec.ingredient(FakeQuant)) is not None:
+                found = format_precision(fake_quant.weights, fake_quant.activations)
+        return found
 
     @property
     def trains(self) -> bool:

@@ -116,6 +116,12 @@ class BoardMismatch(InvalidRequest):
     code = "board_mismatch"
 
 
+class NothingToCompile(InvalidRequest):
+    """No recipe of the job can become an artifact of any of its targets; ``refusals`` says why, for each pair."""
+
+    code = "nothing_to_compile"
+
+
 class UnknownDeviceNamed(InvalidRequest):
     """No device has this name or identifier; list them with `edgefleet device ls`."""
 

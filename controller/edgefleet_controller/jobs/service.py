@@ -27,6 +27,7 @@ from edgefleet_controller.errors import (
 )
 from edgefleet_controller.jobs import repository
 from edgefleet_controller.jobs.events import mark_changed, record_event
+from edgefleet_controller.jobs.refusing import refuse_impossible
 from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
 from edgefleet_controller.models import service as models
@@ -79,10 +80,16 @@ def create_job(session: Session, request: JobCreate) -> Job:
     if len(recipes) * len(request.targets) * len(chosen) * request.n_settings > MAX_RUNS:
         raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
     job = _new_job(session, request, model, chosen)
-    repository.add(session, job, *_variants(job, recipes, request.targets))
+    variants = _variants(job, recipes, request.targets)
+    impossible = refuse_impossible(model, variants)
+    repository.add(session, job, *variants)
     n_variants = len(recipes) * len(request.targets)
     swept = f", settings: {request.n_settings}" if request.n_settings > 1 else ""
     record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}{swept}")
+    for variant in impossible:
+        error = variant.error or {}
+        message = f"{variant.name}: {error['code']}: {error['message']}"
+        record_event(session, job.id, "variant_failed", message, variant_id=variant.id, error=error)
     for device in chosen:
         if device.state in IDLE_BECAUSE:
             record_event(session, job.id, "device_not_ready", f"{device.name} {IDLE_BECAUSE[device.state]}")

@@ -223,3 +223,31 @@ def test_a_job_says_which_of_its_devices_take_no_runs_now(fleet: Fleet) -> None:
 def test_an_unknown_job_is_not_found(fleet: Fleet) -> None:
     for path in ("/v1/jobs/x", "/v1/jobs/x?wait=50", "/v1/jobs/x/events", "/v1/results?job=x", "/v1/front?job=x"):
         assert fleet.operator.get(path).status_code == 404
+
+
+DYNAMIC = {"name": "int8-dynamic", "passes": [{"kind": "quantize", "activations": {"mode": "dynamic"}}]}
+
+
+def test_a_pair_that_cannot_be_compiled_fails_at_once_and_the_others_go_on(fleet: Fleet) -> None:
+    fleet.add_device()
+    model = fleet.add_model()
+
+    status, job = submit(
+        fleet, {"model": model["id"], "recipes": ["baseline", DYNAMIC], "targets": ["onnxruntime", "tflite-runtime"]}
+    )
+
+    assert status == 202
+    found = {variant["name"]: (variant["state"], (variant["error"] or {}).get("code")) for variant in job["variants"]}
+    assert found["baseline"] == ("queued", None)
+    assert found["int8-dynamic@tflite-runtime"] == ("failed", "precision_not_on_target")
+
+
+def test_a_job_of_which_nothing_can_be_compiled_is_refused_with_every_reason(fleet: Fleet) -> None:
+    fleet.add_device()
+    model = fleet.add_model()
+
+    status, problem = submit(fleet, {"model": model["id"], "recipes": [DYNAMIC], "targets": ["tflite-runtime"]})
+
+    assert (status, problem["code"]) == (422, "nothing_to_compile")
+    assert [refusal["code"] for refusal in problem["refusals"]] == ["precision_not_on_target"]
+    assert n_jobs(fleet) == 0
