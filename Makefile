@@ -18,7 +18,7 @@ PYTHON36 ?= $(call find_python,3.6)
 PYTHON313 ?= $(call find_python,3.13)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench bench-measurement test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
+.PHONY: setup demo test check bench bench-compression bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
 setup: $(READY)
 
@@ -51,7 +51,7 @@ demo: setup
 	$(BIN)/edgefleet demo $(DEMO_ARGUMENTS)
 
 test: setup $(BOARD_VENVS) .venv-tflite/.ready
-	EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
+	OMP_NUM_THREADS=1 EDGEFLEET_PY39="$(if $(PYTHON39),$(CURDIR)/.venv-agent39/bin/python)" \
 	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
 	EDGEFLEET_PY313="$(PYTHON313)" \
 	EDGEFLEET_TFLITE_PYTHON="$(CURDIR)/.venv-tflite/bin/python" \
@@ -78,6 +78,16 @@ bench: setup
 
 bench-measurement: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_measurement.py
+
+# SCALE=full: hours, and writes docs/compression/results.*; ROWS=name,...: only these; finished pieces are kept under bench/.
+# Idle OpenMP threads sleep: spinning ones slow training down eightfold on a busy machine.
+bench-compression: setup
+	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_compression.py \
+		--scale $(or $(SCALE),quick) --rows "$(ROWS)" $(BENCH_ARGUMENTS)
+
+# three architectures x runtimes x precisions through the API on this host
+bench-targets: setup .venv-tflite/.ready
+	EDGEFLEET_TFLITE_PYTHON="$(CURDIR)/.venv-tflite/bin/python" $(BIN)/python tests/benchmarks/bench_targets.py
 
 # drivers against a real Linux I2C stack: an emulated guest with i2c-stub (needs qemu-system-x86, cpio, kmod)
 test-linux-i2c: setup
