@@ -1,6 +1,7 @@
 """Candidates of finished passes, so that a recipe that was killed does not begin from its first pass."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class FinishedPasses:
             "records": _RECORDS.dump_python(candidate.history, mode="json"),
             "curves": [[epoch.model_dump(mode="json") for epoch in record.curve] for record in candidate.history],
         }
-        partial = folder / "finished.json.partial"
+        partial = folder / f".finished.json.{os.getpid()}.partial"
         partial.write_text(json.dumps(document), encoding="utf-8")
         partial.replace(folder / "finished.json")
 

@@ -1,10 +1,12 @@
 """Runs a compress or compile step on this host: host lock, scratch folder, child process, progress."""
 
 import asyncio
+import fcntl
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, r
 JsonObject = dict[str, Any]
 
 PROGRESS_INTERVAL_S = 1.0
+
+KEPT_FOR = timedelta(days=7)
+"""How long a folder of a killed step waits for the step to be begun again."""
+
+WORTH_TAKING_UP = frozenset({"step_crashed", "step_timed_out"})
+"""Ends after which the same request may get further; any other failure of its own would come again."""
 
 
 class _GivenUp(Exception):
@@ -37,6 +45,30 @@ class HostCompute:
         try:
             yield folder
         finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @asynccontextmanager
+    async def kept(self, key_sha256: str) -> AsyncIterator[Path | None]:
+        """A folder that outlives a killed step, for the next attempt at the same work (named by its key).
+
+        Removed when the work is done or fails for good. None while another step of this host does the same work.
+        """
+        base = self._work_dir / "checkpoints"
+        folder = base / key_sha256
+        base.mkdir(parents=True, exist_ok=True)
+        _remove_old(base)
+        with (base / f"{key_sha256}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            try:
+                yield folder
+            except StepFailed as err:
+                if err.code not in WORTH_TAKING_UP:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
             shutil.rmtree(folder, ignore_errors=True)
 
     async def run(
@@ -91,6 +123,14 @@ async def _report_regularly(latest: list[JsonObject], report: Callable[[str, Jso
         if latest:
             event = latest.pop()
             await asyncio.to_thread(report, str(event.get("message", "")), event)
+
+
+def _remove_old(base: Path) -> None:
+    """Remove what nobody came back for: jobs that were cancelled, models that were deleted."""
+    oldest = (datetime.now(UTC) - KEPT_FOR).timestamp()
+    for path in base.iterdir():
+        if path.is_dir() and path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def named_link(folder: Path, name: str, target: Path) -> Path:

@@ -117,7 +117,10 @@ class HostSteps:
         key_sha256 = canonical_sha256(key)
         if not variant.no_cache and await asyncio.to_thread(self._reuse_compression, variant, key_sha256):
             return
-        async with self._compute.scratch(f"compress-{variant.variant_id}") as folder:
+        async with (
+            self._compute.scratch(f"compress-{variant.variant_id}") as folder,
+            self._compute.kept(key_sha256) as checkpoints,
+        ):
             model = named_link(folder, f"model.{variant.model_format}", stored_file(self._blobs, variant.model_sha256))
             request = {
                 "task": "compress",
@@ -127,6 +130,7 @@ class HostSteps:
                 "seed": variant.seed,
                 "threads": self._threads,
                 "output_dir": str(folder / "out"),
+                "checkpoint_dir": None if checkpoints is None else str(checkpoints),
             }
             result = await self._compute.run(COMPRESSION_STEP, request, report=self._progress_of(variant, "compress"))
             file = result_file(folder, result, "candidate")

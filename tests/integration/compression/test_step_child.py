@@ -182,6 +182,55 @@ def test_child_ends_in_the_middle_of_training_when_its_parent_is_gone(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_training_killed_in_the_middle_goes_on_in_the_next_child(
+    child: subprocess.Popen[bytes], workspace: Path, tmp_path: Path
+) -> None:
+    recipe = {
+        "name": "long",
+        "passes": [
+            {"kind": "train", "budget": {"steps": 10}},
+            {
+                "kind": "train",
+                "budget": {"steps": 40},
+                "ingredients": [{"kind": "fake_quant"}, {"kind": "distill", "teacher": "ema"}],
+            },
+        ],
+    }
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    common: dict[str, Any] = {
+        "task": "compress",
+        "model": workspace / "model.safetensors",
+        "recipe": recipe,
+        "data": data_spec(workspace),
+        "seed": 0,
+        "threads": 1,
+    }
+    killed = {**common, "output_dir": tmp_path / "resumed", "checkpoint_dir": tmp_path / "kept"}
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.dumps(killed, default=str).encode() + b"\n")
+    child.stdin.flush()
+    for line in child.stdout:
+        if json.loads(line)["detail"].get("pass") == 1 and "step 6" in json.loads(line)["message"]:
+            break
+    child.kill()
+    child.wait()
+    assert list((tmp_path / "resumed").iterdir()) == []
+    results = {}
+    for name, fields in (("resumed", killed), ("whole", {**common, "output_dir": tmp_path / "whole"})):
+        with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as again:
+            results[name] = request(again, **fields)
+    messages = [event["message"] for event in results["resumed"][1] if event["event"] == "progress"]
+    assert any("resumed at step" in message for message in messages)
+    written = [(tmp_path / name / "candidate.safetensors").read_bytes() for name in results]
+    assert written[0] == written[1]
+    histories = [events[-1]["result"]["history"] for _, events in results.values()]
+    assert histories[0] == histories[1]
+    assert histories[0][1]["epochs"][-1]["step"] == 40
+    assert histories[0][1]["epochs"][-1]["learning_rate"] < 0.02
+
+
 def test_model_is_trained_from_scratch(child: subprocess.Popen[bytes], workspace: Path, tmp_path: Path) -> None:
     status, events = request(
         child,

@@ -74,7 +74,7 @@ def file_of(recipe: Recipe, candidate: TorchCandidate, data: DataSet, folder: Pa
 def listener(messages: list[str]) -> Emit:
     """Return a progress channel that keeps the messages."""
 
-    def listen(fraction: float, message: str, **detail: Any) -> None:  # noqa: ARG001 - the protocol's signature
+    def listen(fraction: float, message: str, **detail: Any) -> None:
         messages.append(message)
 
     return listen

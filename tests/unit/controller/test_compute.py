@@ -1,6 +1,8 @@
 """Steps on this host: scratch folders that leave nothing, the host lock, results that name real files."""
 
 import asyncio
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,50 @@ def test_scratch_is_empty_and_is_removed_even_after_an_error(tmp_path: Path) -> 
     with pytest.raises(StepFailed):
         asyncio.run(scenario())
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "is_kept"),
+    [
+        (None, False),
+        (StepFailed("nan_loss", "lower it"), False),
+        (StepFailed("step_crashed", "killed"), True),
+        (asyncio.CancelledError(), True),
+    ],
+)
+def test_checkpoints_stay_for_a_killed_step_alone(tmp_path: Path, end: BaseException | None, is_kept: bool) -> None:
+    async def scenario() -> None:
+        async with compute(tmp_path).kept("key") as folder:
+            assert folder is not None
+            folder.mkdir()
+            if end is not None:
+                raise end
+
+    with nullcontext() if end is None else pytest.raises(type(end)):
+        asyncio.run(scenario())
+    assert (tmp_path / "work" / "checkpoints" / "key").is_dir() == is_kept
+
+
+def test_two_steps_of_the_same_work_do_not_share_checkpoints(tmp_path: Path) -> None:
+    async def scenario() -> tuple[Path | None, Path | None]:
+        async with compute(tmp_path).kept("key") as first, compute(tmp_path).kept("key") as second:
+            return first, second
+
+    assert asyncio.run(scenario()) == (tmp_path / "work" / "checkpoints" / "key", None)
+
+
+def test_checkpoints_nobody_came_back_for_are_removed(tmp_path: Path) -> None:
+    base = tmp_path / "work" / "checkpoints"
+    for name in ("old", "young"):
+        (base / name).mkdir(parents=True)
+    os.utime(base / "old", (0, 0))
+
+    async def scenario() -> None:
+        async with compute(tmp_path).kept("key"):
+            pass
+
+    asyncio.run(scenario())
+    assert [path.name for path in base.iterdir() if path.is_dir()] == ["young"]
 
 
 def test_a_step_that_waits_for_a_measurement_can_be_cancelled(tmp_path: Path) -> None:
