@@ -1,0 +1,25 @@
+"""All rows, in the order in which they are carried out."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.benchmarks.compression_rows import headline, long, orders, sweep, techniques, text, vgg
+from tests.benchmarks.compression_rows.row import Row, Scale
+
+ROWS: Final[tuple[Row, ...]] = (
+    *headline.ROWS,
+    *techniques.ROWS,
+    *sweep.rows(),
+    *long.ROWS,
+    *orders.rows(),
+    *vgg.ROWS,
+    *text.ROWS,
+)
+
+
+def chosen(scale: Scale, names: Sequence[str]) -> list[Row]:
+    """Return the rows of these names, or those of the scale (full has the quick ones too); KeyError for an unknown name."""
+    known = {row.name: row for row in ROWS}
+    if names:
+        return [known[name] for name in names]
+    return [row for row in ROWS if scale == "full" or row.scale == "quick"]
