@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from edgefleet_compression.candidate import TorchCandidate, float_network
 from edgefleet_compression.precision import Precision
-from edgefleet_compression.quantization.modules import quantized_layers
+from edgefleet_compression.quantization.modules import channel_bits, quantized_layers
 from edgefleet_deploy.compiler import CompileContext
 from edgefleet_deploy.onnx_export import (
     OUTPUT_NAME,
@@ -45,7 +45,7 @@ def export_network(candidate: TorchCandidate, opset: int) -> ModelProto:
 def weight_grids(candidate: TorchCandidate) -> tuple[Grid, ...]:
     """Return the weights of the network that are rounded already, with their scales."""
     return tuple(
-        Grid(layer.weight.detach().numpy(), layer.weight_scale.detach().numpy())
+        Grid(layer.weight.detach().numpy(), layer.weight_scale.detach().numpy(), channel_bits(layer).numpy())
         for layer in quantized_layers(candidate.model).values()
     )
 

@@ -34,11 +34,13 @@ _SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
 class Grid:
     """Weights that are integers times a scale per output channel already.
 
-    weight: (channels, ...) float32 as the network has it. scales: (channels,).
+    weight: (channels, ...) float32 as the network has it. scales: (channels,). bits: (channels,) where channels or layers
+    differ in their bits, else None: the file's. Up to 4 bits are stored as 4, more as 8.
     """
 
     weight: Array
     scales: Array
+    bits: Array | None = None
 
     def key(self) -> bytes:
         """What the weight is found by in a graph."""
@@ -64,7 +66,7 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8], grids: 
     Scales are max|w| / 127 or / 7, integers symmetric. Weights too small to save anything stay float. Weights of ``grids``
     are stored as the integers they are.
     """
-    known = {grid.key(): grid.scales for grid in grids}
+    known = {grid.key(): grid for grid in grids}
     if bits == 4 and opset_of(model) < INT4_OPSET:
         raise CandidateRefused(
             f"4-bit weights need opset {INT4_OPSET}, this graph has {opset_of(model)}", code="opset_too_old"
@@ -75,9 +77,9 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8], grids: 
         weight = view.constant(name)
         if weight is None or weight.dtype != np.float32:
             continue
-        scales = known.get(_key(np.moveaxis(weight, layout.channel_axis, 0)))
-        if scales is not None:
-            count += _store_grid(model.graph, name, weight, layout, scales, bits)
+        grid = known.get(_key(np.moveaxis(weight, layout.channel_axis, 0)))
+        if grid is not None:
+            count += _store_grid(model.graph, name, weight, layout, grid, bits)
         elif bits == 8:
             count += _store_int8(model.graph, name, weight, layout)
         else:
@@ -113,23 +115,52 @@ def _layout(node: NodeProto, name: str, rank: int) -> _Layout | None:
 
 
 def _store_grid(
-    graph: GraphProto, name: str, weight: Array, layout: _Layout, scales: Array, bits: Literal[4, 8]
+    graph: GraphProto, name: str, weight: Array, layout: _Layout, grid: Grid, file_bits: Literal[4, 8]
 ) -> int:
     axis = layout.channel_axis
-    stored_bytes = weight.size * bits // 8 + scales.nbytes
-    if 4 * weight.size <= stored_bytes + NODE_BYTES:
-        return 0
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-    integers = np.rint(weight.astype(np.float64) / scales.reshape(shape)).astype(np.int8)
+    integers = np.rint(weight.astype(np.float64) / grid.scales.reshape(shape)).astype(np.int8)
+    scales = grid.scales.astype(np.float32)
+    is_wide = np.full(len(scales), file_bits == 8) if grid.bits is None else grid.bits > 4
+    if is_wide.any() and not is_wide.all():
+        saved_bytes = integers.size // 2 * (1 - is_wide.mean())
+        if saved_bytes > 3 * NODE_BYTES + 4 * len(scales):
+            return _store_two_groups(graph, name, integers, scales, axis, is_wide)
+        is_wide = np.full(len(scales), True)
+    bits = 8 if is_wide.all() else 4
+    if 4 * weight.size <= weight.size * bits // 8 + scales.nbytes + NODE_BYTES:
+        return 0
+    inputs = [_integers(graph, name, integers, bits), _scales(graph, name, scales)]
+    _dequantize(graph, name, [helper.make_node("DequantizeLinear", inputs, [], axis=axis)])
+    return 1
+
+
+def _store_two_groups(graph: GraphProto, name: str, integers: Array, scales: Array, axis: int, is_wide: Array) -> int:
+    """Store channels of 8 bits and of 4 bits in a tensor each: both dequantized, joined, and put back in their order."""
+    view = GraphView(graph)
+    nodes: list[NodeProto] = []
+    for bits, members in ((8, np.flatnonzero(is_wide)), (4, np.flatnonzero(~is_wide))):
+        inputs = [
+            _integers(graph, name, integers.take(members, axis=axis), bits),
+            _scales(graph, name, scales[members]),
+        ]
+        output = view.fresh_name(f"{name}_float{bits}")
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [output], axis=axis))
+    joined = view.fresh_name(f"{name}_joined")
+    nodes.append(helper.make_node("Concat", [node.output[0] for node in nodes], [joined], axis=axis))
+    order = np.argsort(np.concatenate([np.flatnonzero(is_wide), np.flatnonzero(~is_wide)])).astype(np.int32)
+    indices = add_initializer(graph, view.fresh_name(f"{name}_order"), order)
+    nodes.append(helper.make_node("Gather", [joined, indices], [], axis=axis))
+    _dequantize(graph, name, nodes)
+    return 1
+
+
+def _integers(graph: GraphProto, name: str, integers: Array, bits: int) -> str:
     fresh = GraphView(graph).fresh_name(f"{name}_int{bits}")
     if bits == 8:
-        stored = add_initializer(graph, fresh, integers)
-    else:
-        stored = fresh
-        graph.initializer.append(pack_int4(stored, integers))
-    inputs = [stored, _scales(graph, name, scales.astype(np.float32))]
-    _dequantize(graph, name, helper.make_node("DequantizeLinear", inputs, [], axis=axis))
-    return 1
+        return add_initializer(graph, fresh, integers)
+    graph.initializer.append(pack_int4(fresh, integers))
+    return fresh
 
 
 def _store_int8(graph: GraphProto, name: str, weight: Array, layout: _Layout) -> int:
@@ -143,7 +174,7 @@ def _store_int8(graph: GraphProto, name: str, weight: Array, layout: _Layout) ->
     view = GraphView(graph)
     stored = add_initializer(graph, view.fresh_name(f"{name}_int8"), integers)
     inputs = [stored, _scales(graph, name, scales)]
-    _dequantize(graph, name, helper.make_node("DequantizeLinear", inputs, [], axis=axis))
+    _dequantize(graph, name, [helper.make_node("DequantizeLinear", inputs, [], axis=axis)])
     return 1
 
 
@@ -163,7 +194,7 @@ def _store_int4(graph: GraphProto, name: str, weight: Array, layout: _Layout) ->
     graph.initializer.append(pack_int4(stored, integers))
     inputs = [stored, _scales(graph, name, scales)]
     node = helper.make_node("DequantizeLinear", inputs, [], axis=axis, block_size=BLOCK)
-    _dequantize(graph, name, node, shape=weight.shape if layout.is_convolution else None)
+    _dequantize(graph, name, [node], shape=weight.shape if layout.is_convolution else None)
     return 1
 
 
@@ -192,13 +223,18 @@ def _scales(graph: GraphProto, name: str, scales: Array) -> str:
     return add_initializer(graph, GraphView(graph).fresh_name(f"{name}_scale"), scales)
 
 
-def _dequantize(graph: GraphProto, name: str, node: NodeProto, *, shape: tuple[int, ...] | None = None) -> None:
-    """Make every reader of the constant read its dequantized integers, reshaped where the kernel was laid out flat."""
+def _dequantize(
+    graph: GraphProto, name: str, nodes: Sequence[NodeProto], *, shape: tuple[int, ...] | None = None
+) -> None:
+    """Make every reader of the constant read what the last node makes of its integers, reshaped where the kernel was laid
+    out flat.
+    """
     view = GraphView(graph)
     readers = view.consumers[name]
     output = view.fresh_name(f"{name}_float")
-    node.output.append(output)
-    insert_before(graph, readers[0], node)
+    nodes[-1].output.append(output)
+    for node in nodes:
+        insert_before(graph, readers[0], node)
     if shape is not None:
         target = add_initializer(graph, view.fresh_name(f"{name}_shape"), np.array(shape, np.int64))
         flat, output = output, view.fresh_name(f"{name}_kernel")
