@@ -292,6 +292,10 @@ class Client:
             partial.unlink(missing_ok=True)
         return path
 
+    def manifest(self, sha256: str) -> JsonObject:
+        """The manifest of an artifact."""
+        return self._read(f"/v1/artifacts/{sha256}/manifest")
+
     def health(self) -> JsonObject:
         """Whether the controller is up."""
         return self._read("/healthz", attempts=1)

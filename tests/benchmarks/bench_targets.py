@@ -106,14 +106,13 @@ def train(folder: Path, network: JsonObject) -> tuple[Path, float]:
 def as_row(network: str, accuracy: float, row: JsonObject) -> JsonObject:
     """Return the figures that the table shows."""
     latency, golden = row.get("latency_ms") or {}, row.get("golden") or {}
-    outputs = golden.get("outputs") or [{}]
     return {
         "network": network,
         "target": row["target"],
         "recipe": row["recipe"],
         "size_bytes": row.get("size_bytes"),
-        "snr_db": outputs[0].get("snr_db"),
-        "host_snr_db": outputs[0].get("host_snr_db"),
+        "snr_db": golden.get("snr_db"),
+        "host_snr_db": golden.get("host_snr_db"),
         "p50_ms": latency.get("p50"),
         "p50_interval_ms": (latency.get("intervals") or {}).get("p50"),
         "accuracy_device": row.get("accuracy_device"),

@@ -57,6 +57,7 @@ _OPERATOR = (
     "GET /v1/comparisons/{comparison_id}",
     "POST /v1/comparisons/{comparison_id}/cancel",
     "GET /v1/artifacts/{sha256}",
+    "GET /v1/artifacts/{sha256}/manifest",
     "HEAD /v1/artifacts/{sha256}",
     "GET /",
     "GET /jobs/{job_id}",

@@ -17,7 +17,9 @@ def add(
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's name.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="An .npz file with x and y (for calibration and accuracy), or the name of a packaged or generated one."),
+        typer.Option(
+            help="An .npz file with x and y (for calibration and accuracy), or the name of a packaged or generated one."
+        ),
     ] = None,
     url: UrlOption = None,
     data_dir: DataDirOption = None,

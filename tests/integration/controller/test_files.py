@@ -149,3 +149,7 @@ def test_a_model_that_cannot_be_is_refused_with_a_code(fleet: Fleet, change: dic
     body = {"name": "net", "blob_sha256": fleet.upload(b"model")} | change
     answer = fleet.operator.post("/v1/models", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+def test_an_artifact_s_manifest_can_be_read_and_an_unknown_one_is_not_found(fleet: Fleet) -> None:
+    assert fleet.operator.get(f"/v1/artifacts/{'0' * 64}/manifest").json()["code"] == "not_found"
