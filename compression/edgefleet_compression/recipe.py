@@ -11,6 +11,7 @@ Order rules (each with its code), checked when a recipe is made:
 - ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
 - ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
 - ``allocation_ambiguous``, ``allocation_incomplete``, ``bits_ambiguous``: see ``passes/specs/allocation.py`` and ``quantize.py``.
+- ``data_free_mixed``: a recipe either looks at the data set or does not.
 - ``format_unsupported``, ``fake_quant_not_static``, ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
   see ``passes/specs.py``.
 """
@@ -198,10 +199,35 @@ class Recipe(Spec):
                 found = format_precision(fake_quant.weights, fake_quant.activations)
         return found
 
+    @model_validator(mode="after")
+    def _data_free_throughout(self) -> "Recipe":
+        if self.is_data_free and any(_needs_data(spec) for spec in self.passes):
+            raise PydanticCustomError(
+                "data_free_mixed",
+                "A pass of this recipe is data-free, another one looks at the data set: make all of them data-free (synthesis of "
+                "train, calibration.source of quantize) or none.",
+            )
+        return self
+
+    @property
+    def is_data_free(self) -> bool:
+        """True if a pass makes its own samples: then no pass is given the data set."""
+        return any(
+            (isinstance(spec, Train) and spec.synthesis is not None)
+            or (isinstance(spec, Quantize) and spec.calibration.source != "train")
+            for spec in self.passes
+        )
+
     @property
     def trains(self) -> bool:
         """True if a pass needs labelled data and a torch model."""
         return any(isinstance(spec, Train | LotteryTicket) for spec in self.passes)
+
+
+def _needs_data(spec: AnyPass) -> bool:
+    if isinstance(spec, Quantize):
+        return spec.uses_samples and spec.calibration.source == "train"
+    return isinstance(spec, LotteryTicket) or (isinstance(spec, Train) and spec.synthesis is None)
 
 
 def recipe_sha256(recipe: Recipe) -> str:
@@ -242,6 +268,7 @@ RULE_CODES = frozenset(
         "budget_ambiguous",
         "cast_after_quantize",
         "cast_twice",
+        "data_free_mixed",
         "distill_without_teacher",
         "duplicate_ingredient",
         "fake_quant_not_static",

@@ -64,6 +64,8 @@ def run_recipe(
     ``checkpoint_dir``: where finished passes and trainings under way are kept. A run that was killed and is begun again with
     the same folder goes on from there, and makes the same candidate. The caller removes the folder.
     """
+    if recipe.is_data_free:
+        data = None
     if data is not None and isinstance(candidate, TorchCandidate):
         data = fit_to(candidate.structure, data)
     finished = None if checkpoint_dir is None else FinishedPasses(checkpoint_dir, recipe, candidate, data, seed)

@@ -3,21 +3,22 @@ last. Other formats: the candidate stays float and says which one the compiler i
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, fx, nn
 
 from edgefleet_compression.candidate import Candidate, OnnxCandidate
-from edgefleet_compression.context import Context
+from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.criteria import Scene
+from edgefleet_compression.datafree.samples import synthetic_images
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor, example_input
 from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.specs import Quantize
+from edgefleet_compression.passes.specs import Quantize, Synthesis
 from edgefleet_compression.quantization.adaround import round_adaptively_
 from edgefleet_compression.quantization.allocation import choose_bits, costs_of
 from edgefleet_compression.quantization.bias_correction import correct_biases_
@@ -38,6 +39,8 @@ from edgefleet_compression.structure import LayerBits, QuantizationPlan, Structu
 CALIBRATION_RANDOM: Final = "calibration_random"
 """Note: there was no data set, so ranges were found on random inputs; accuracy can suffer."""
 
+CALIBRATION_SYNTHETIC: Final = "calibration_synthetic"
+"""Note: ranges were found on images made from the network's BatchNorm statistics; no data set was looked at."""
 
 BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
 """Note: BatchNorm's means and variances are those of the training split under the present weights."""
@@ -45,6 +48,8 @@ BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
 
 @apply.register
 def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
+    if spec.calibration.source != "train":
+        context = replace(context, data=None)
     if isinstance(candidate, OnnxCandidate):
         return _attach_plan(spec, candidate, context)
     return apply_to_torch(spec, candidate, context, lambda model, structure: _quantize(spec, model, structure, context))
@@ -57,7 +62,7 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
     )
     if not plan.is_simulated:
         return Outcome(model=model, structure=structure.model_copy(update={"quantization": plan}))
-    samples, notes = _calibration(spec, structure, context)
+    samples, notes = _calibration(spec, model, structure, context)
     if context.data is not None and reestimate_batchnorm_(model, as_tensor(context.data.train.x)):
         notes += (BATCHNORM_REESTIMATED,)
     network = fold_batchnorm(model)
@@ -75,10 +80,18 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
     )
 
 
-def _calibration(spec: Quantize, structure: Structure, context: Context) -> tuple[Tensor | None, tuple[str, ...]]:
+def _calibration(
+    spec: Quantize, model: nn.Module, structure: Structure, context: Context
+) -> tuple[Tensor | None, tuple[str, ...]]:
     """Return the samples that ranges, rounding and sensitivities are found on, and what is worth a note about them."""
     if not spec.uses_samples:
         return None, ()
+    known = spec.calibration
+    if known.source in ("batchnorm", "generator"):
+        synthesis = Synthesis(source=known.source, n_samples=known.n_samples, steps=known.synthesis_steps)
+        formats = (spec.weights, spec.activations)
+        images = synthetic_images(model, structure, synthesis, formats=formats, seed=context.seed, emit=no_progress)
+        return images, (CALIBRATION_SYNTHETIC,)
     samples = calibration_samples(
         context.data, structure.input, n_samples=spec.calibration.n_samples, seed=context.seed
     )

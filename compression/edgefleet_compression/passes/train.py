@@ -3,10 +3,11 @@
 import torch
 from torch import fx, nn
 
-from edgefleet_compression.candidate import Candidate
-from edgefleet_compression.context import Context
-from edgefleet_compression.data.dataset import require_labels
+from edgefleet_compression.candidate import Candidate, TorchCandidate
+from edgefleet_compression.context import Context, no_progress
+from edgefleet_compression.data.dataset import DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
+from edgefleet_compression.datafree.samples import default_formats, synthetic_data
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.layers import read_layers
@@ -68,7 +69,7 @@ def _require_same_input(architecture: str, arguments: Arguments, structure: Stru
 
 
 def _train(spec: Train, model: nn.Module, structure: Structure, context: Context) -> Outcome:
-    data = fit_to(structure, require_labels(context.data, "train"))
+    data = _training_data(spec, model, structure, context)
     if spec.ingredient(FakeQuant) is None or not structure.is_simulated:
         refuse_quantized(spec, structure, code="train_after_quantize")
     if spec.student is not None:
@@ -97,7 +98,8 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
     settle_weights_(trained.model)
     if isinstance(trained.model, fx.GraphModule):
         snap_biases_(trained.model)
-    is_reestimated = reestimate_batchnorm_(trained.model, samples)
+    # the statistics that images were made from are better than those of the images
+    is_reestimated = spec.synthesis is None and reestimate_batchnorm_(trained.model, samples)
     found = evaluate(trained.model, data.validation)
     return Outcome(
         model=trained.model,
@@ -105,7 +107,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         steps=trained.n_steps,
         samples=trained.n_samples,
         skipped=ingredients.fake_quant.skipped if ingredients.fake_quant else (),
-        notes=(BATCHNORM_REESTIMATED,) if is_reestimated or ingredients.fake_quant else (),
+        notes=(BATCHNORM_REESTIMATED,) if is_reestimated or (ingredients.fake_quant and spec.synthesis is None) else (),
         metrics={
             "validation_accuracy": found.accuracy,
             "validation_loss": found.loss,
@@ -114,6 +116,16 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         curve=trained.epochs,
         earlier_s=trained.earlier_s,
     )
+
+
+def _training_data(spec: Train, model: nn.Module, structure: Structure, context: Context) -> DataSet:
+    if spec.synthesis is None:
+        return fit_to(structure, require_labels(context.data, "train"))
+    reference = context.reference
+    source = reference.model if isinstance(reference, TorchCandidate) else model
+    rounding = spec.ingredient(FakeQuant)
+    formats = default_formats() if rounding is None else (rounding.weights, rounding.activations)
+    return synthetic_data(source, structure, spec.synthesis, formats=formats, seed=context.seed, emit=no_progress)
 
 
 def _updated(structure: Structure, model: nn.Module, spec: Train, ingredients: Ingredients) -> Structure:

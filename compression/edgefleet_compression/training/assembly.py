@@ -88,7 +88,8 @@ def _make_fake_quant(parts: Assembly) -> FakeQuantIngredient | None:
     calibration = calibration_samples(
         parts.data, parts.structure.input, n_samples=spec.calibration.n_samples, seed=parts.context.seed
     )
-    return FakeQuantIngredient(spec, train_samples=parts.samples, calibration_samples=calibration)
+    train_samples = parts.samples if parts.spec.synthesis is None else None
+    return FakeQuantIngredient(spec, train_samples=train_samples, calibration_samples=calibration)
 
 
 def _make_distillation(parts: Assembly) -> DistillIngredient | None:

@@ -22,7 +22,7 @@ class FakeQuantIngredient(TrainingIngredient):
     On a candidate that is quantized already it goes on with that candidate's scales, from the first step.
     """
 
-    def __init__(self, spec: FakeQuant, *, train_samples: Tensor, calibration_samples: Tensor) -> None:
+    def __init__(self, spec: FakeQuant, *, train_samples: Tensor | None, calibration_samples: Tensor) -> None:
         self.spec = spec
         self.skipped: tuple[Skip, ...] = ()
         self._train_samples = train_samples
@@ -70,7 +70,8 @@ class FakeQuantIngredient(TrainingIngredient):
         return self._is_attached
 
     def _quantized(self, run: Run) -> fx.GraphModule:
-        reestimate_batchnorm_(run.model, self._train_samples)
+        if self._train_samples is not None:
+            reestimate_batchnorm_(run.model, self._train_samples)
         graph_module = fold_batchnorm(run.model)
         self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
         if self.spec.activations is not None:

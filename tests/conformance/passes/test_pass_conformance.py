@@ -27,6 +27,7 @@ from edgefleet_compression.passes.specs import (
     Sparsify,
     StructuredPrune,
     Student,
+    Synthesis,
     Train,
 )
 from edgefleet_compression.records import StepRecord
@@ -205,6 +206,22 @@ class TestRefinedQuantize(PassConformance):
                 "rounding_steps": 2,
                 "calibration": {"n_samples": 16},
             }
+        ),
+    }
+
+
+class TestDataFree(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "batchnorm": Quantize.model_validate(
+            {"calibration": {"source": "batchnorm", "n_samples": 16, "synthesis_steps": 2, "observer": "percentile"}}
+        ),
+        "train": Train(
+            budget=Budget(steps=2),
+            synthesis=Synthesis(source="generator", n_samples=40, steps=4, batch_size=16),
+            ingredients=(
+                FakeQuant.model_validate({"weights": {"bits": 4}, "activations": None, "start_fraction": 0.0}),
+                Distill(teacher="fixed", alpha=1.0),
+            ),
         ),
     }
 

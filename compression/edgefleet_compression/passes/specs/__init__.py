@@ -37,6 +37,7 @@ from edgefleet_compression.passes.specs.quantize import (
     rounds_itself,
 )
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
+from edgefleet_compression.passes.specs.synthesis import Synthesis
 from edgefleet_compression.passes.specs.train import Student, Train
 from edgefleet_compression.passes.specs.training import Augmentation, Budget, LearningRateSchedule, Optimizer
 
@@ -75,6 +76,7 @@ __all__ = [
     "SpecT",
     "StructuredPrune",
     "Student",
+    "Synthesis",
     "TeacherName",
     "Train",
     "WeightFormat",

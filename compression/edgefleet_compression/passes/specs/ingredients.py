@@ -69,6 +69,11 @@ class FakeQuant(QuantizationFormat):
 
     @model_validator(mode="after")
     def _is_simulated(self) -> "FakeQuant":
+        if self.calibration.source != "train":
+            raise PydanticCustomError(
+                "data_free_mixed",
+                "fake_quant calibrates on what the train pass trains on: leave source at train, and give the train pass a synthesis.",
+            )
         is_dynamic = format_precision(self.weights, self.activations) == "int8-dynamic"
         if is_dynamic or self.weights.granularity == "block":
             raise PydanticCustomError(

@@ -74,8 +74,14 @@ class Calibration(Spec):
     percentile: float = Field(
         99.99, gt=50.0, le=100.0, description="percentile: share of the values, in percent, below the upper end."
     )
+    source: Literal["train", "random", "batchnorm", "generator"] = Field(
+        "train",
+        description="train: samples of the training split; random: noise; batchnorm, generator: images made from the network's "
+        "BatchNorm statistics. All but train never look at a data set.",
+    )
+    synthesis_steps: int = Field(200, ge=1, le=100_000, description="batchnorm, generator: steps of making images.")
     n_samples: int = Field(
-        256, ge=1, le=65536, description="Samples to observe, of the training split where there is one."
+        256, ge=2, le=65536, description="Samples to observe, of the training split where there is one."
     )
 
 
@@ -212,5 +218,6 @@ class Quantize(QuantizationFormat):
         weights, activations = self.weights, self.activations
         is_common = weights.bits in (8, 4) and weights.granularity != "tensor" and weights.scale == "peak"
         is_asymmetric = activations is None or (activations.bits == 8 and not activations.symmetric)
-        is_known = is_common and is_asymmetric and self.calibration.observer == "minmax"
+        is_simple = self.calibration.observer == "minmax" and self.calibration.source in ("train", "random")
+        is_known = is_common and is_asymmetric and is_simple
         return not is_known or self.is_refined or self.allocation is not None or self.hybrid is not None

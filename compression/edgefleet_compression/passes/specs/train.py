@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.passes.specs.base import Spec, SpecT
 from edgefleet_compression.passes.specs.ingredients import Ingredient
+from edgefleet_compression.passes.specs.synthesis import Synthesis
 from edgefleet_compression.passes.specs.training import Augmentation, Budget, LearningRateSchedule, Optimizer
 
 
@@ -55,6 +56,10 @@ class Train(Spec):
     )
     label_smoothing: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of probability spread evenly over all classes."
+    )
+    synthesis: Synthesis | None = Field(
+        None,
+        description="Train on images made from the recipe's model alone, labelled by its own answers; no data set is looked at.",
     )
     student: Student | None = Field(None, description="Train this new, smaller network instead of the candidate.")
     ingredients: tuple[Ingredient, ...] = Field(
