@@ -52,6 +52,7 @@ class LitertCompiler:
         if reason is not None:
             raise CandidateRefused(reason)
         assert isinstance(candidate, TorchCandidate)
+        _refuse_mixed_bits(candidate)
         require_tools()
         from edgefleet_deploy.litert_build import build  # takes 8 to 14 s: it loads the converter
 
@@ -65,3 +66,13 @@ class LitertCompiler:
         from edgefleet_deploy.litert_session import LitertSession  # needs the extra
 
         return LitertSession(payload, threads=threads)
+
+
+def _refuse_mixed_bits(candidate: TorchCandidate) -> None:
+    plan = candidate.structure.quantization
+    if plan is not None and plan.layer_bits:
+        raise CandidateRefused(
+            "LiteRT's tool rounds all layers to one precision, and this candidate has different bits by layer or channel: "
+            "choose the target onnxruntime-current, or leave allocation and hybrid out",
+            code="mixed_bits_unsupported",
+        )

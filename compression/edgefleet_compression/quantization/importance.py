@@ -1,6 +1,7 @@
 """Bits per output channel by importance: the share with the highest scores at 8, the others at 4."""
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,8 @@ from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.passes.specs import ImportanceGroups
 from edgefleet_compression.quantization.sensitivity import weighted_layers
 
-IMPORTANT_BITS = 8
-OTHER_BITS = 4
+IMPORTANT_BITS: Final = 8
+OTHER_BITS: Final = 4
 
 
 def important_channels(network: nn.Module, spec: ImportanceGroups, scene: Scene) -> dict[str, Tensor]:

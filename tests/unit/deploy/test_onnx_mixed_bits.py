@@ -15,6 +15,8 @@ from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.testing import tiny_candidate, tiny_data
 from edgefleet_deploy.compiler import CompileContext
+from edgefleet_deploy.errors import CandidateRefused
+from edgefleet_deploy.litert import LitertCompiler
 from edgefleet_deploy.onnx import OnnxCompiler
 from edgefleet_deploy.onnx_weights import Grid, store_weights_as_integers
 from edgefleet_deploy.targets import get_target
@@ -65,6 +67,17 @@ def test_layer_of_eight_bits_in_a_file_of_four_keeps_them(weight: np.ndarray) ->
     assert TensorProto.INT4 not in {item.data_type for item in model.graph.initializer}
     stored = next(item for item in model.graph.initializer if item.data_type == TensorProto.INT8)
     assert np.array_equal(numpy_helper.to_array(stored) * SCALES, weight.T)
+
+
+def test_litert_refuses_what_its_tool_would_round_to_one_precision(tmp_path: Path) -> None:
+    data = tiny_data()
+    spec = Quantize.model_validate({"weights": {"bits": 4}, "activations": None, "hybrid": {}})
+    made = apply(spec, tiny_candidate(), Context(data, seed=0))
+
+    with pytest.raises(CandidateRefused) as caught:
+        LitertCompiler("litert").compile(made, CompileContext(get_target("litert"), tmp_path, data, 0, 1))
+
+    assert caught.value.code == "mixed_bits_unsupported"
 
 
 def compiled_bytes(tmp_path: Path, **options: object) -> tuple[int, float]:
