@@ -1,6 +1,6 @@
 """What a pass is given besides its spec and the candidate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ from edgefleet_compression.candidate import Candidate
 from edgefleet_compression.checkpoints import CheckpointFolder
 from edgefleet_compression.child import Emit
 from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.training.compute import Compute
 
 
 def no_progress(fraction: float, message: str, **detail: Any) -> None:
@@ -32,6 +33,7 @@ class Context:
     emit: Emit = no_progress
     checkpoint_dir: Path | None = None
     checkpoint_every_steps: int = CHECKPOINT_EVERY_STEPS
+    compute: Compute = field(default_factory=Compute)
 
     @property
     def checkpoints(self) -> CheckpointFolder | None:

@@ -52,10 +52,11 @@ def random_input(spec: InputSpec, *, n_samples: int, generator: torch.Generator)
 
 
 def predict_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """Return logits (n, n_classes) of all samples, in eval mode."""
+    """Return logits (n, n_classes) of all samples on the CPU, computed in eval mode on the network's own device."""
     model.eval()
+    place = next((parameter.device for parameter in model.parameters()), x.device)
     with torch.no_grad():
-        return torch.cat([model(batch) for batch in torch.split(x, BATCH)])
+        return torch.cat([model(batch.to(place)).cpu() for batch in torch.split(x, BATCH)])
 
 
 def evaluate(model: nn.Module, split: Split) -> Evaluation:

@@ -45,7 +45,8 @@ def labelled_samples(scene: Scene, *, criterion: str) -> Samples:
             detail={"criterion": criterion},
         )
     chosen = torch.randperm(len(data.train), generator=scene.generator)[:GRADIENT_SAMPLES]
-    return Samples(as_tensor(data.train.x[chosen.numpy()]), torch.from_numpy(data.train.y[chosen.numpy()]), chosen)
+    place, y = scene.example.device, torch.from_numpy(data.train.y[chosen.numpy()])
+    return Samples(as_tensor(data.train.x[chosen.numpy()]).to(place), y.to(place), chosen)
 
 
 def unlabelled_samples(scene: Scene, *, criterion: str) -> Tensor:

@@ -130,6 +130,7 @@ def _train(
             generator=torch.Generator().manual_seed(context.seed + number),
             emit=report,
             checkpoints=None if folder is None else folder.sub(f"round-{number}"),
+            compute=context.compute,
         )
 
 

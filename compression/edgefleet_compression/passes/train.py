@@ -93,6 +93,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
             generator=torch.Generator().manual_seed(context.seed),
             emit=context.emit,
             checkpoints=context.checkpoints,
+            compute=context.compute,
         )
     fix_ranges_(trained.model)
     settle_weights_(trained.model)

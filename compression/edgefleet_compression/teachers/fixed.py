@@ -22,4 +22,4 @@ class FixedTeacher(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (n, n_classes) of the batch."""
-        return super().logits(batch) if self._logits is None else self._logits[batch.indices]
+        return super().logits(batch) if self._logits is None else self._logits[batch.indices].to(batch.x.device)

@@ -30,7 +30,7 @@ class SameClassTeacher(Teacher):
         """Return the network's logits (n, n_classes) of one partner for each sample, as constants."""
         partners = torch.stack([self._partner(int(label)) for label in batch.y])
         with torch.no_grad():
-            answer: Tensor = batch.model(self._samples[partners])
+            answer: Tensor = batch.model(self._samples[partners].to(batch.x.device))
         return answer
 
     def state(self) -> State:

@@ -131,5 +131,6 @@ def _train_larger(parts: Assembly, distill: Distill) -> nn.Module:
         generator=torch.Generator().manual_seed(parts.context.seed),
         emit=no_progress,
         checkpoints=None if folder is None else folder.sub("teacher"),
+        compute=parts.context.compute,
     )
     return trained.model

@@ -32,6 +32,8 @@ class DistillIngredient(TrainingIngredient):
 
     def before_step(self, run: Run) -> None:
         """Hook the networks whose activations are compared."""
+        for network in self._teacher.networks:
+            network.to(run.example.device)
         if self._features is not None and self._teacher.networks:
             self._features.attach(run, self._teacher.networks[0])
 
@@ -40,17 +42,24 @@ class DistillIngredient(TrainingIngredient):
         if not self._teacher.is_ready:
             return loss
         if self._features is not None:
+            return loss + self._distillation(batch)
+        return self.spec.alpha * self._distillation(batch) + (1.0 - self.spec.alpha) * loss
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the distillation loss alone, once there is a teacher."""
+        return {"distill": self._distillation(batch)} if self._teacher.is_ready else {}
+
+    def _distillation(self, batch: Batch) -> Tensor:
+        if self._features is not None:
             self._teacher.networks[0](batch.x)
-            return loss + self._features.loss()
+            return self._features.loss()
         temperature = self.temperature(batch.fraction)
         teacher = self._teacher.logits(batch)
         if self.spec.method == "dkd":
-            distillation = decoupled_loss(
+            return decoupled_loss(
                 batch.logits, teacher, batch.y, temperature, non_target_weight=self.spec.non_target_weight
             )
-        else:
-            distillation = softened_loss(batch.logits, teacher, temperature)
-        return self.spec.alpha * distillation + (1.0 - self.spec.alpha) * loss
+        return softened_loss(batch.logits, teacher, temperature)
 
     def temperature(self, fraction: float) -> float:
         """Return the temperature at this share of the budget."""

@@ -1,5 +1,6 @@
 """Ingredient: quantization-aware training with folded BatchNorm (Jacob et al. 2018, arXiv:1712.05877, section 3.2)."""
 
+import torch
 from torch import Tensor, fx, nn
 
 from edgefleet_compression.checkpoints import State
@@ -11,9 +12,16 @@ from edgefleet_compression.quantization.calibration import (
     reestimate_batchnorm_,
 )
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
-from edgefleet_compression.quantization.modules import learn_scales_, quantized_layers, refresh_weight_scales_
+from edgefleet_compression.quantization.grids import MIN_SCALE, per_row
+from edgefleet_compression.quantization.modules import (
+    QuantizedLayer,
+    fake_quantize_weight,
+    learn_scales_,
+    quantized_layers,
+    refresh_weight_scales_,
+)
 from edgefleet_compression.records import Skip
-from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
 
 
 class FakeQuantIngredient(TrainingIngredient):
@@ -46,6 +54,14 @@ class FakeQuantIngredient(TrainingIngredient):
         run.lr_ratio = self.spec.lr_ratio
         self._is_attached = True
 
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean squared distance of the weights from their grid, in steps of it: the pull towards the grid."""
+        layers = quantized_layers(batch.model).values()
+        if not layers:
+            return {}
+        distances = [_squared_distance(layer) for layer in layers]
+        return {"fake_quant": torch.stack(distances).sum() / sum(layer.weight.numel() for layer in layers)}
+
     def before_evaluation(self, run: Run) -> None:
         """Let the weight scales follow the last step."""
         refresh_weight_scales_(run.model)
@@ -71,12 +87,18 @@ class FakeQuantIngredient(TrainingIngredient):
 
     def _quantized(self, run: Run) -> fx.GraphModule:
         if self._train_samples is not None:
-            reestimate_batchnorm_(run.model, self._train_samples)
+            reestimate_batchnorm_(run.model, self._train_samples.to(run.example.device))
         graph_module = fold_batchnorm(run.model)
         self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
         if self.spec.activations is not None:
-            calibrate_(graph_module, self._calibration_samples, self.spec.calibration)
+            calibrate_(graph_module, self._calibration_samples.to(run.example.device), self.spec.calibration)
         return graph_module
+
+
+def _squared_distance(layer: QuantizedLayer) -> Tensor:
+    step = per_row(layer.weight_scale.detach().clamp(min=MIN_SCALE), layer.weight)
+    grid = fake_quantize_weight(layer).detach()
+    return ((layer.weight - grid) / step).square().sum()
 
 
 def _take_up_ranges_(model: nn.Module) -> None:

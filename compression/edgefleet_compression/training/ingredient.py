@@ -73,6 +73,10 @@ class TrainingIngredient:
         """Return the loss to minimise, given the labels' loss."""
         return loss
 
+    def terms(self, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002 - the default of a hook
+        """Return the ingredient's own losses by name, for joint training with weights; ``mix_loss`` is not called then."""
+        return {}
+
     def after_step(self, run: Run) -> None:
         """Restore what the optimizer must not change (zeros)."""
 

@@ -1,30 +1,30 @@
 """The one training loop: shuffled mini-batches, a budget in steps, the best epoch chosen on the validation split."""
 
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from edgefleet_compression.checkpoints import CheckpointFolder, digest
 from edgefleet_compression.child import Emit
 from edgefleet_compression.data.dataset import DataSet
-from edgefleet_compression.errors import TrainingFailed
 from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.passes.specs import Budget, Train
 from edgefleet_compression.records import Epoch
 from edgefleet_compression.schedules.state import Checkpoint
 from edgefleet_compression.stats import weight_sparsity
-from edgefleet_compression.training.augmentation import crop_and_flip
 from edgefleet_compression.training.batches import Batches, steps_per_epoch
-from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
-from edgefleet_compression.training.optimizers import learning_rate
+from edgefleet_compression.training.compute import Compute, rank, take_buffers_of_first_
+from edgefleet_compression.training.ingredient import Run, TrainingIngredient
 from edgefleet_compression.training.session import Session
+from edgefleet_compression.training.stepping import Material, Stepper, require_finite
 
-CHECKPOINT: str = "training"
+CPU: Final = Compute()
+
+CHECKPOINT: Final = "training"
 """Name of the loop's file in its checkpoint folder."""
 
 
@@ -57,24 +57,28 @@ def train_network(
     generator: torch.Generator,
     emit: Emit,
     checkpoints: CheckpointFolder | None = None,
+    compute: Compute = CPU,
 ) -> Trained:
     """Train ``model`` (in place until an ingredient replaces it) and return the best epoch's network, in eval mode.
 
     Best: highest validation accuracy among epochs in final form, then lowest loss. The test split is never touched.
     With ``checkpoints`` a training that was killed goes on from its last file, and ends with the same weights.
+    With several processes (``join_processes``) each computes its part of every batch, and all end with the same weights.
     Raises TrainingFailed ``nan_loss``.
     """
-    x, y = as_tensor(data.train.x), torch.from_numpy(data.train.y)
+    place = compute.place()
+    x, y = as_tensor(data.train.x).to(place), torch.from_numpy(data.train.y).to(place)
     n_steps = count_steps(spec.budget, n_samples=len(x), batch_size=spec.batch_size)
     n_per_epoch = steps_per_epoch(len(x), spec.batch_size)
-    run = Run(model, spec.optimizer, n_steps, x[:1])
-    session = Session(run, Batches(len(x), spec.batch_size, generator), generator, ingredients)
-    keeper = _Keeper(checkpoints, session, spec, data)
+    run = Run(model.to(place), spec.optimizer, n_steps, x[:1])
+    stepper = Stepper(run, spec, Material(x, y), ingredients=ingredients, generator=generator, compute=compute)
+    session = Session(run, Batches(len(x), spec.batch_size, generator), generator, ingredients, stepper)
+    keeper = _Keeper(checkpoints, session, _fingerprint(model, spec, data, compute) if checkpoints else "")
     if keeper.take_up():
         emit(run.step / n_steps, f"resumed at step {run.step} of {n_steps}", resumed_at=run.step)
     while run.step < n_steps:
         indices = session.batches.take()
-        session.losses.append(_step(run, spec, x, y, indices, ingredients, generator))
+        session.losses.append(stepper.step(indices))
         session.n_seen += len(indices)
         is_epoch = run.step % n_per_epoch == 0 or run.step == n_steps
         if is_epoch:
@@ -82,15 +86,14 @@ def train_network(
             emit(run.step / n_steps, f"step {run.step} of {n_steps}", **_describe(epoch))
         keeper.keep(is_due=is_epoch)
     model, best = session.choice.take(run.model)
-    return Trained(model.eval(), n_steps, session.n_seen, tuple(session.epochs), best, keeper.earlier_s)
+    return Trained(model.eval().to("cpu"), n_steps, session.n_seen, tuple(session.epochs), best, keeper.earlier_s)
 
 
 class _Keeper:
     """Writes the session down, and finds what a killed attempt wrote."""
 
-    def __init__(self, folder: CheckpointFolder | None, session: Session, spec: Train, data: DataSet) -> None:
-        self._folder, self._session = folder, session
-        self._fingerprint = "" if folder is None else _fingerprint(session.run.model, spec, data)
+    def __init__(self, folder: CheckpointFolder | None, session: Session, fingerprint: str) -> None:
+        self._folder, self._session, self._fingerprint = folder, session, fingerprint
         self._started = time.perf_counter()
         self.earlier_s = 0.0
 
@@ -105,88 +108,33 @@ class _Keeper:
 
     def keep(self, *, is_due: bool) -> None:
         """Write if it is due, or every so many steps."""
-        if self._folder is None or not (is_due or self._session.run.step % self._folder.every_steps == 0):
+        if self._folder is None or rank() > 0 or not (is_due or self._session.run.step % self._folder.every_steps == 0):
             return
         elapsed_s = self.earlier_s + time.perf_counter() - self._started
         state = {"session": self._session.state(), "elapsed_s": elapsed_s}
         self._folder.save(CHECKPOINT, state, fingerprint=self._fingerprint)
 
 
-def _fingerprint(model: nn.Module, spec: Train, data: DataSet) -> str:
+def _fingerprint(model: nn.Module, spec: Train, data: DataSet, compute: Compute) -> str:
     """Return what tells this training from every other: spec, data, first weights, and what the arithmetic depends on."""
-    settings = [spec.model_dump(mode="json"), data.sha256(), str(torch.__version__), torch.get_num_threads()]
+    settings = [
+        spec.model_dump(mode="json"),
+        data.sha256(),
+        str(torch.__version__),
+        torch.get_num_threads(),
+        asdict(compute),
+    ]
     return digest(settings, model.state_dict())
-
-
-def _step(
-    run: Run,
-    spec: Train,
-    x: Tensor,
-    y: Tensor,
-    indices: Tensor,
-    ingredients: Sequence[TrainingIngredient],
-    generator: torch.Generator,
-) -> float:
-    """Take one optimizer step, computed in parts; return the batch's mean loss."""
-    for ingredient in ingredients:
-        ingredient.before_step(run)
-    run.model.train()
-    run.learning_rate = run.lr_ratio * learning_rate(
-        spec.lr_schedule, peak=spec.optimizer.lr, step=run.step, n_steps=run.n_steps
-    )
-    for group in run.optimizer.param_groups:
-        group["lr"] = run.learning_rate
-    run.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for part in indices.tensor_split(min(spec.accumulate, max(1, len(indices) // 2))):  # BatchNorm needs two samples
-        samples = crop_and_flip(x[part], generator) if spec.augmentation == "crop_flip" else x[part]
-        share = len(part) / len(indices)
-        total += share * _backward(run, spec, samples, y[part], part, ingredients, share)
-    run.optimizer.step()
-    run.step += 1
-    for ingredient in ingredients:
-        ingredient.after_step(run)
-    return total
-
-
-def _backward(
-    run: Run,
-    spec: Train,
-    samples: Tensor,
-    labels: Tensor,
-    indices: Tensor,
-    ingredients: Sequence[TrainingIngredient],
-    share: float,
-) -> float:
-    """Add this part's gradient, weighted by its share of the batch; return its mean loss."""
-    logits = run.model(samples)
-    loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
-    batch = Batch(samples, labels, indices, logits, run.state.fraction, run.model)
-    for ingredient in ingredients:
-        loss = ingredient.mix_loss(loss, batch)
-    value = float(loss.detach())
-    _require_finite(value, run)
-    (share * loss).backward()  # type: ignore[no-untyped-call]
-    return value
-
-
-def _require_finite(loss: float, run: Run) -> None:
-    if not math.isfinite(loss):
-        raise TrainingFailed(
-            f"The loss became {loss} at step {run.step} of {run.n_steps}: lower the learning rate "
-            f"({run.optimizer_spec.lr}) or lengthen the warm-up.",
-            code="nan_loss",
-            detail={"step": run.step, "n_steps": run.n_steps, "lr": run.optimizer_spec.lr},
-        )
 
 
 def _end_epoch(session: Session, data: DataSet) -> Epoch:
     """Evaluate, note the epoch, and keep its weights if they are the best so far."""
     run, ingredients = session.run, session.ingredients
+    take_buffers_of_first_(run.model)
     for ingredient in ingredients:
         ingredient.before_evaluation(run)
     found = evaluate(run.model, data.validation)
-    _require_finite(found.loss, run)
+    require_finite(found.loss, run)
     epoch = Epoch(
         step=run.step,
         train_loss=sum(session.losses) / len(session.losses),

@@ -15,6 +15,7 @@ from edgefleet_compression.records import Epoch
 from edgefleet_compression.schedules.state import Checkpoint
 from edgefleet_compression.training.batches import Batches
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+from edgefleet_compression.training.stepping import Stepper
 
 
 class BestEpoch:
@@ -61,6 +62,7 @@ class Session:
     batches: Batches
     generator: torch.Generator
     ingredients: Sequence[TrainingIngredient]
+    stepper: Stepper
     choice: BestEpoch = field(default_factory=BestEpoch)
     epochs: list[Epoch] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -82,7 +84,9 @@ class Session:
             "optimizer": run.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "torch_generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state() if run.example.is_cuda else None,
             "batches": self.batches.state(),
+            "stepper": self.stepper.state(),
             "choice": self.choice.state(),
             "ingredients": [ingredient.state() for ingredient in self.ingredients],
         }
@@ -102,9 +106,12 @@ class Session:
         self.losses[:] = state["losses"]
         self.n_seen = int(state["n_seen"])
         self.batches.restore(state["batches"])
+        self.stepper.restore(state["stepper"])
         self.choice.restore(state["choice"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_generator"])
+        if state["cuda_generator"] is not None:
+            torch.cuda.set_rng_state(state["cuda_generator"])
 
 
 def _on_device(tensor: Tensor | None, run: Run) -> Tensor | None:

@@ -12,7 +12,7 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.passes.specs import Sparsify
 from edgefleet_compression.schedules import make_schedule
 from edgefleet_compression.training.dynamics import LayerDynamics
-from edgefleet_compression.training.ingredient import Run, TrainingIngredient
+from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
 from edgefleet_compression.training.masks import Masks, allocate, make_masks
 
 
@@ -32,7 +32,7 @@ class KeepZeros(TrainingIngredient):
         with torch.no_grad():
             for name, weight in weights_of(run.model).items():
                 if name in self.masks:
-                    weight.mul_(self.masks[name])
+                    weight.mul_(self.masks[name].to(weight.device))
 
 
 class SparsifyIngredient(KeepZeros):
@@ -74,6 +74,12 @@ class SparsifyIngredient(KeepZeros):
             self._dynamics.release(weights_of(run.model))
         super().after_step(run)
 
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean absolute weight, the pull towards zero (L1 regularisation)."""
+        weights = list(weights_of(batch.model).values())
+        n_weights = sum(weight.numel() for weight in weights)
+        return {"sparsify": torch.stack([weight.abs().sum() for weight in weights]).sum() / n_weights}
+
     def before_evaluation(self, run: Run) -> None:
         """At the end of the budget, make sure that the asked sparsity is there."""
         if run.step >= run.n_steps and self._reached < self.spec.amount:
@@ -93,9 +99,9 @@ class SparsifyIngredient(KeepZeros):
             "dynamics": None if self._dynamics is None else self._dynamics.state(),
         }
 
-    def restore(self, run: Run, state: State) -> None:
+    def restore(self, run: Run, state: State) -> None:  # noqa: ARG002 - the signature of all ingredients
         """Go on from a state."""
-        self.masks = {name: mask.to(run.example.device) for name, mask in state["masks"].items()}
+        self.masks = state["masks"]
         self._reached, self._threshold = float(state["reached"]), float(state["threshold"])
         self._generator.set_state(state["generator"])
         if self._dynamics is not None:
@@ -111,7 +117,7 @@ class SparsifyIngredient(KeepZeros):
         if self.spec.structure == "filters":
             weights = {name: weight for name, weight in weights.items() if name not in self._spared}
         scene = Scene(run.model, run.example, self._data, self._generator, self._loss or labels_loss)
-        scores = score_weights(weights, self.spec.criterion, scene)
+        scores = {name: score.cpu() for name, score in score_weights(weights, self.spec.criterion, scene).items()}
         for name, mask in self.masks.items():
             scores[name] = scores[name].masked_fill(~mask, -torch.inf)  # below every score: zeros stay zeros
         self.masks = self._masks(scores, amount)
@@ -119,7 +125,7 @@ class SparsifyIngredient(KeepZeros):
         self._threshold = _largest_dropped(scores, self.masks)
         with torch.no_grad():
             for name, mask in self.masks.items():
-                weights[name].mul_(mask)
+                weights[name].mul_(mask.to(weights[name].device))
 
     def _masks(self, scores: dict[str, Tensor], amount: float) -> Masks:
         structure = self.spec.structure

@@ -70,6 +70,8 @@ BROKEN = [
     ("budget_ambiguous", [{"kind": "train", "budget": {"epochs": 1, "steps": 1}}]),
     ("budget_ambiguous", [{"kind": "train", "budget": {}}]),
     ("schedule_empty", [train({"kind": "sparsify", "amount": 0.5, "start_fraction": 0.8, "end_fraction": 0.8})]),
+    ("scaling_without_weights", [{**train(), "gradient_scaling": "adaptive"}]),
+    ("nothing_to_learn", [{**train(), "loss_weights": {"labels": 0.0}}]),
     ("rank_ambiguous", [{"kind": "low_rank"}]),
     ("rank_ambiguous", [{"kind": "low_rank", "energy": 0.9, "parameters_ratio": 0.5}]),
     ("low_rank_after_quantize", [QUANTIZE, LOW_RANK]),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from edgefleet_compression.candidate import TorchCandidate, save_candidate
 from edgefleet_compression.checkpoints import CheckpointFolder
@@ -13,7 +14,7 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.passes.application import run_recipe
 from edgefleet_compression.recipe import Recipe, parse_recipe
 from edgefleet_compression.testing import tiny_candidate, tiny_text_candidate, tiny_text_data
-from edgefleet_compression.training import loop
+from edgefleet_compression.training.stepping import Stepper
 
 EPOCHS = {"budget": {"epochs": 3}, "optimizer": {"lr": 0.02}, "batch_size": 32}
 """Five steps an epoch of the tiny data's 140 training samples."""
@@ -58,6 +59,17 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
             ]
         ),
     ],
+    "joint": [
+        train(
+            loss_weights={"sparsify": 0.1, "fake_quant": 0.1},
+            gradient_scaling="adaptive",
+            ingredients=[
+                {"kind": "sparsify", "amount": 0.5},
+                {"kind": "fake_quant", "start_fraction": 0.3},
+                {"kind": "distill", "teacher": "fixed"},
+            ],
+        )
+    ],
     "ticket": [{"kind": "lottery_ticket", "amount": 0.5, "rounds": 2, "rewind_fraction": 0.2, **EPOCHS}],
 }
 
@@ -82,15 +94,15 @@ def listener(messages: list[str]) -> Emit:
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, n_steps: int) -> None:
     """Let the process end before step ``n_steps`` of those that it takes from now on."""
-    undisturbed, taken = loop._step, [0]
+    undisturbed, taken = Stepper.step, [0]
 
-    def step(*arguments: Any) -> float:
+    def step(stepper: Stepper, indices: Tensor) -> float:
         if taken[0] == n_steps:
             raise Killed
         taken[0] += 1
-        return undisturbed(*arguments)
+        return undisturbed(stepper, indices)
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(Stepper, "step", step)
 
 
 @pytest.fixture(scope="module")

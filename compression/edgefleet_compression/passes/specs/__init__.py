@@ -39,7 +39,13 @@ from edgefleet_compression.passes.specs.quantize import (
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
 from edgefleet_compression.passes.specs.synthesis import Synthesis
 from edgefleet_compression.passes.specs.train import Student, Train
-from edgefleet_compression.passes.specs.training import Augmentation, Budget, LearningRateSchedule, Optimizer
+from edgefleet_compression.passes.specs.training import (
+    Augmentation,
+    Budget,
+    LearningRateSchedule,
+    LossWeights,
+    Optimizer,
+)
 
 __all__ = [
     "ActivationFormat",
@@ -60,6 +66,7 @@ __all__ = [
     "ImportanceGroups",
     "Ingredient",
     "LearningRateSchedule",
+    "LossWeights",
     "LotteryTicket",
     "LowRank",
     "ObserverName",

@@ -6,9 +6,16 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.passes.specs.base import Spec, SpecT
+from edgefleet_compression.passes.specs.distill import Distill
 from edgefleet_compression.passes.specs.ingredients import Ingredient
 from edgefleet_compression.passes.specs.synthesis import Synthesis
-from edgefleet_compression.passes.specs.training import Augmentation, Budget, LearningRateSchedule, Optimizer
+from edgefleet_compression.passes.specs.training import (
+    Augmentation,
+    Budget,
+    LearningRateSchedule,
+    LossWeights,
+    Optimizer,
+)
 
 
 class Student(Spec):
@@ -57,6 +64,15 @@ class Train(Spec):
     label_smoothing: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of probability spread evenly over all classes."
     )
+    loss_weights: LossWeights | None = Field(
+        None,
+        description="Joint training: the ingredients' losses with these weights; null: distill mixes by its alpha.",
+    )
+    gradient_scaling: Literal["uniform", "adaptive"] = Field(
+        "uniform",
+        description="With loss_weights. uniform: gradients as they are; adaptive: each loss's gradient is scaled to the mean "
+        "norm of all (GradNorm).",
+    )
     synthesis: Synthesis | None = Field(
         None,
         description="Train on images made from the recipe's model alone, labelled by its own answers; no data set is looked at.",
@@ -75,6 +91,16 @@ class Train(Spec):
                 "An ingredient may appear once per train pass; {kinds} has one twice. Merge them or use two passes.",
                 {"kinds": ", ".join(kinds)},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _scaling_has_weights(self) -> "Train":
+        if self.gradient_scaling == "adaptive" and self.loss_weights is None:
+            raise PydanticCustomError(
+                "scaling_without_weights", "gradient_scaling adaptive balances weighted losses: set loss_weights."
+            )
+        if self.loss_weights is not None and not self.loss_weights.labels and not self.ingredient(Distill):
+            raise PydanticCustomError("nothing_to_learn", "Without labels and distill there is no loss: set a weight.")
         return self
 
     def ingredient(self, of_type: type[SpecT]) -> SpecT | None:

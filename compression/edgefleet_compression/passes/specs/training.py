@@ -25,6 +25,22 @@ class Budget(Spec):
         return self
 
 
+class LossWeights(Spec):
+    """Weights of the losses of joint training; a weight of 0 leaves the loss out."""
+
+    labels: float = Field(1.0, ge=0.0, le=1e6, description="Cross-entropy of the labels.")
+    distill: float = Field(
+        1.0, ge=0.0, le=1e6, description="The teacher's loss; alpha and feature_weight are not used."
+    )
+    sparsify: float = Field(0.0, ge=0.0, le=1e6, description="Mean absolute weight: the pull towards zero.")
+    fake_quant: float = Field(
+        0.0,
+        ge=0.0,
+        le=1e6,
+        description="Mean squared distance of weights from their grid, in steps, once it is attached.",
+    )
+
+
 class Optimizer(Spec):
     """Optimizer and its settings."""
 
