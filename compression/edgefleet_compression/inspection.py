@@ -4,6 +4,7 @@ Only called in a child process. Refused: pickles (by content, whatever the name 
 external data, operators of unknown domains, files above the size limit.
 """
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,6 +25,8 @@ KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operator sets that onnxruntime brings along; any other would need foreign code."""
 
 _ZIP_MAGIC: Final = b"PK\x03\x04"
+_EXPORT_MEMBERS: Final = frozenset({"archive_format", "serialized_exported_program.json"})
+"""Of the present form (torch/export/pt2_archive/constants.py, ``ARCHIVE_FORMAT_PATH``) and of the one before torch 2.8."""
 _PICKLE_PROTOCOL: Final = 0x80
 _TAR_MAGIC_AT: Final = 257
 _ELEMENT_TYPES: Final[Mapping[int, str]] = {
@@ -64,6 +67,10 @@ class ModelFacts(BaseModel):
     quantized: bool = False
     operators: list[str] = []
     """Types of an ONNX graph's operators, sorted; those of foreign domains with the domain in front."""
+    convertible: bool = True
+    """True if training and structural passes can work on it: a candidate, or an ONNX file that has a torch form."""
+    obstacles: list[str] = []
+    """Of an ONNX file that has none: why."""
 
 
 def inspect_model_file(path: Path) -> ModelFacts:
@@ -125,6 +132,12 @@ def _sniff(path: Path) -> Literal["safetensors", "onnx"]:
         raise ModelFileInvalid(f"{path.name} has {size} bytes; the limit is {MAX_FILE_BYTES}.", code="file_too_large")
     if size < 16:
         raise ModelFileInvalid(f"{path.name} is empty or cut off ({size} bytes).", code="file_corrupt")
+    if head.startswith(_ZIP_MAGIC) and _is_export_archive(path):
+        raise ModelFileInvalid(
+            f"{path.name} is an archive of torch.export, whose reader unpickles parts of it as the file says: export ONNX "
+            "from the program (torch.onnx.export(program, dynamo=True)), or save a candidate as safetensors.",
+            code="export_archive_refused",
+        )
     if _is_pickle(head):
         raise ModelFileInvalid(
             f"{path.name} is a pickle or a torch archive, which can run code when loaded: export ONNX, or save a "
@@ -136,6 +149,16 @@ def _sniff(path: Path) -> Literal["safetensors", "onnx"]:
     if looks_like_safetensors and header_bytes + 8 > size:
         raise ModelFileInvalid(f"{path.name} is cut off: upload it again.", code="file_corrupt")
     return "safetensors" if looks_like_safetensors else "onnx"
+
+
+def _is_export_archive(path: Path) -> bool:
+    """True for torch.export's archives, told by the names of their members: nothing is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+    return bool(members & _EXPORT_MEMBERS)
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -192,6 +215,9 @@ _BUFFER_SUFFIXES: Final = (
 
 
 def _onnx_facts(model: onnx.ModelProto) -> ModelFacts:
+    from edgefleet_compression.conversion.importer import find_obstacles  # it imports this module
+
+    obstacles = find_obstacles(model)
     constants = initializer_names(model.graph)
     return ModelFacts(
         format="onnx",
@@ -204,6 +230,8 @@ def _onnx_facts(model: onnx.ModelProto) -> ModelFacts:
         ir_version=model.ir_version,
         quantized=any(node.op_type == "QuantizeLinear" for node in model.graph.node),
         operators=sorted({_operator_name(node) for node in _walk_nodes(model.graph.node)}),
+        convertible=not obstacles,
+        obstacles=list(obstacles),
     )
 
 

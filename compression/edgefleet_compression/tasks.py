@@ -95,6 +95,7 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
         "cost_s": time.perf_counter() - started,
         "notes": list(outcome.notes),
         "history": _curves(outcome),
+        "conversion_difference": outcome.conversion_difference,
     }
 
 

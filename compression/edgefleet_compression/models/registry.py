@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from torch import nn
 
-from edgefleet_compression.models import efficientnet, mobilenet_v2, plain, resnet, transformer, vgg
-from edgefleet_compression.models.specs import parse_arguments
+from edgefleet_compression.models import efficientnet, mobilenet_v2, onnx_graph, plain, resnet, transformer, vgg
+from edgefleet_compression.models.specs import OnnxGraphArguments, parse_arguments
 
 BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
     {
@@ -26,4 +26,6 @@ BUILDERS: Final[Mapping[str, Callable[[Any], nn.Module]]] = MappingProxyType(
 def build_model(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Return a new network with random weights from torch's current generator; see ``specs`` for the errors."""
     checked = parse_arguments(architecture, arguments)
+    if isinstance(checked, OnnxGraphArguments):
+        return onnx_graph.build(checked)
     return BUILDERS[architecture](checked)

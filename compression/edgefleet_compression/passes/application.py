@@ -4,9 +4,9 @@ import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from edgefleet_compression.candidate import Candidate, TorchCandidate
+from edgefleet_compression.candidate import Candidate, OnnxCandidate, TorchCandidate
 from edgefleet_compression.child import Emit
 from edgefleet_compression.context import CHECKPOINT_EVERY_STEPS, Context, no_progress
 from edgefleet_compression.data.dataset import DataSet
@@ -24,9 +24,13 @@ from edgefleet_compression.passes import (
 from edgefleet_compression.passes.dispatch import apply
 from edgefleet_compression.passes.finished import FinishedPasses
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
+from edgefleet_compression.passes.specs import Cast, Quantize
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.records import StepRecord
+
+if TYPE_CHECKING:
+    from edgefleet_compression.conversion.convert import Conversion
 
 __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
@@ -42,6 +46,8 @@ class RecipeOutcome:
     candidate: Candidate
     records: tuple[StepRecord, ...]
     notes: tuple[str, ...]
+    conversion_difference: float | None = None
+    """Of an ONNX file that was converted: largest difference from onnxruntime's outputs, as a share of the largest."""
 
 
 def pass_seed(seed: int, index: int) -> int:
@@ -64,6 +70,8 @@ def run_recipe(
     ``checkpoint_dir``: where finished passes and trainings under way are kept. A run that was killed and is begun again with
     the same folder goes on from there, and makes the same candidate. The caller removes the folder.
     """
+    conversion = _converted(recipe, candidate)
+    candidate = conversion.candidate if conversion else candidate
     if recipe.is_data_free:
         data = None
     if data is not None and isinstance(candidate, TorchCandidate):
@@ -84,7 +92,25 @@ def run_recipe(
     current, notes = _reestimated(current, data)
     records = current.history[len(candidate.history) :]
     notes += tuple(note for record in records for note in record.notes)
-    return RecipeOutcome(current, records, tuple(dict.fromkeys(notes)))
+    if conversion is None:
+        return RecipeOutcome(current, records, tuple(dict.fromkeys(notes)))
+    return RecipeOutcome(current, records, tuple(dict.fromkeys((*conversion.notes, *notes))), conversion.difference)
+
+
+def _converted(recipe: Recipe, candidate: Candidate) -> "Conversion | None":
+    """Return the torch form of an ONNX file if a pass of the recipe needs it; PassRefused if there is none."""
+    if not isinstance(candidate, OnnxCandidate) or not _needs_torch(recipe):
+        return None
+    from edgefleet_compression.conversion.convert import convert_onnx  # loads onnxruntime
+
+    return convert_onnx(candidate)
+
+
+def _needs_torch(recipe: Recipe) -> bool:
+    takes_onnx = (
+        isinstance(spec, Cast) or (isinstance(spec, Quantize) and not spec.needs_torch) for spec in recipe.passes
+    )
+    return not all(takes_onnx)
 
 
 def _reestimated(candidate: Candidate, data: DataSet | None) -> tuple[Candidate, tuple[str, ...]]:

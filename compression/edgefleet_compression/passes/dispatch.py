@@ -54,8 +54,8 @@ def apply_to_torch(
     """Run ``work`` on a deep copy of the network and return the new candidate with the pass's record."""
     if not isinstance(candidate, TorchCandidate):
         raise PassRefused(
-            f"{spec.kind} needs a torch model: an ONNX graph has no training form here. Use quantize, or upload the "
-            "network as safetensors with its structure.",
+            f"{spec.kind} needs a torch model: a recipe converts an ONNX graph first where it can "
+            "(edgefleet_compression.conversion.convert.convert_onnx).",
             code="needs_torch_model",
             detail={"kind": spec.kind},
         )

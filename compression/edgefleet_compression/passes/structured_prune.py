@@ -19,6 +19,7 @@ from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import example_input
 from edgefleet_compression.layers import output_layers, read_layers
+from edgefleet_compression.models.onnx_graph import OnnxGraph
 from edgefleet_compression.models.transformer import EncoderLayer
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.encoder_groups import encoder_groups
@@ -128,6 +129,7 @@ def _channel_groups(
     names = {module: name for name, module in model.named_modules()}
     skipped = [Skip(layer=name, reason=OUTPUT_LAYER) for name in outputs]
     ignored = [model.get_submodule(name) for name in outputs]
+    pinned = model.pinned_layers() if isinstance(model, OnnxGraph) else frozenset()
     groups: list[_Group] = []
     for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=[nn.Conv2d, nn.Linear]):
         layers = {names[dep.layer]: dep.layer for dep, _ in group if dep.layer in names}
@@ -137,6 +139,10 @@ def _channel_groups(
             if isinstance(layer, nn.Conv2d) and 1 < layer.groups < layer.out_channels
         ]
         root = names[group[0].dep.layer]
+        fixed = [name for name in (names.get(item.dep.layer) for item in group if _makes(item)) if name in pinned]
+        if fixed:
+            skipped.append(Skip(layer=root, reason=f"the graph counts on the number of channels of {fixed[0]}"))
+            continue
         if grouped:
             skipped.append(Skip(layer=root, reason=f"belongs together with grouped convolution {grouped[0]}"))
             continue
@@ -158,14 +164,19 @@ def _remove_channels_(graph: Any, root: nn.Module, doomed: list[int]) -> None:
     graph.get_pruning_group(root, edit, idxs=doomed).prune()
 
 
+def _makes(item: Any) -> bool:
+    """True for a group's item whose layer produces the group's channels, rather than takes them."""
+    makers = (tp.prune_conv_out_channels, tp.prune_linear_out_channels, tp.prune_depthwise_conv_out_channels)
+    return item.dep.handler in makers
+
+
 def _channel_scores(group: Any, names: Mapping[nn.Module, str], scores: Mapping[str, Tensor]) -> Tensor:
     """Sum the weights' scores over every layer that produces the group's channels."""
     n_channels = len(group[0].idxs)
     total = torch.zeros(n_channels)
-    makers = (tp.prune_conv_out_channels, tp.prune_linear_out_channels, tp.prune_depthwise_conv_out_channels)
     for item in group:
         name = names.get(item.dep.layer)
-        if name is None or name not in scores or item.dep.handler not in makers:
+        if name is None or name not in scores or not _makes(item):
             continue
         per_channel = scores[name].flatten(1).sum(dim=1)
         total.index_add_(0, torch.tensor(item.root_idxs), per_channel[torch.tensor(item.idxs)])

@@ -56,6 +56,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "data.npz", **arrays)
     save_candidate(tiny_candidate(), folder / "model.safetensors")
     (folder / "own.onnx").write_bytes(tiny_onnx().SerializeToString())
+    unusual = tiny_onnx()
+    unusual.graph.node[1].op_type = "Selu"  # standard, but no layer of ours
+    (folder / "unusual.onnx").write_bytes(unusual.SerializeToString())
     return folder
 
 
@@ -109,11 +112,40 @@ def test_own_onnx_file_gets_a_plan(child: subprocess.Popen[bytes], workspace: Pa
     assert events[-1]["result"]["notes"] == ["calibration_random"]
 
 
-def test_refusal_arrives_as_a_coded_event(child: subprocess.Popen[bytes], workspace: Path, tmp_path: Path) -> None:
+def test_onnx_file_is_converted_for_a_recipe_that_prunes(
+    child: subprocess.Popen[bytes], workspace: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "prune-int8",
+            "passes": [
+                {"kind": "structured_prune", "amount": 0.5, "round_to": 1, "min_channels": 1},
+                {"kind": "train", "budget": {"steps": 2}},
+                {"kind": "quantize"},
+            ],
+        }
+    )
     status, events = request(
         child,
         task="compress",
         model=workspace / "own.onnx",
+        recipe=recipe.model_dump(mode="json"),
+        data=data_spec(workspace),
+        output_dir=tmp_path,
+    )
+    assert status == 0
+    result = events[-1]["result"]
+    assert result["candidate"] == "candidate.safetensors"
+    assert result["notes"][0] == "converted_from_onnx"
+    assert 0 <= result["conversion_difference"] < 1e-4
+    assert load_candidate(tmp_path / "candidate.safetensors").traits.precision == "int8"
+
+
+def test_refusal_arrives_as_a_coded_event(child: subprocess.Popen[bytes], workspace: Path, tmp_path: Path) -> None:
+    status, events = request(
+        child,
+        task="compress",
+        model=workspace / "unusual.onnx",
         recipe=PRESETS["prune50"].model_dump(mode="json"),
         data=data_spec(workspace),
         seed=0,
@@ -122,6 +154,7 @@ def test_refusal_arrives_as_a_coded_event(child: subprocess.Popen[bytes], worksp
     )
     assert (status, events[-1]["event"]) == (3, "failed")
     assert events[-1]["error"]["code"] == "needs_torch_model"
+    assert events[-1]["error"]["detail"]["obstacles"] == ["operator Selu has no plain layer"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,9 @@
 import io
+import json
 import pickle
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +59,47 @@ def test_torch_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     torch.save({"weight": torch.zeros(3)}, path)
     assert code_of(path) == "pickle_refused"
+
+
+@pytest.fixture(scope="module")
+def malicious_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An archive of torch.export one of whose weights says that it is a pickle; and the file that the pickle makes."""
+    folder = tmp_path_factory.mktemp("export")
+    marker, honest, malicious = folder / "marker", folder / "honest.pt2", folder / "malicious.pt2"
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), honest)
+
+    class MakesFile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (marker,))
+
+    payload = io.BytesIO()
+    torch.save(MakesFile(), payload)
+    with zipfile.ZipFile(honest) as source, zipfile.ZipFile(malicious, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("model_weights_config.json"):
+                config = json.loads(content)
+                config["config"]["weight"]["use_pickle"] = True
+                content = json.dumps(config).encode()
+            elif name.endswith("weights/weight_0"):
+                content = payload.getvalue()
+            target.writestr(name, content)
+    return malicious, marker
+
+
+def test_archives_of_torch_export_are_refused_without_being_read(malicious_archive: tuple[Path, Path]) -> None:
+    path, marker = malicious_archive
+    assert code_of(path) == "export_archive_refused"
+    assert not marker.exists()
+
+
+@pytest.mark.slow  # a process of its own imports torch
+def test_torchs_own_reader_of_such_an_archive_runs_what_it_says(malicious_archive: tuple[Path, Path]) -> None:
+    """The reason for the refusal. If this fails, torch has changed, and the decision can be looked at again."""
+    path, marker = malicious_archive
+    program = "import sys, torch; torch.export.load(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, timeout=120, check=False)
+    assert marker.exists()
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])

@@ -10,6 +10,7 @@ from edgefleet_compression.errors import DataInvalid, ModelFileInvalid
 from edgefleet_compression.models.specs.base import Arguments, ImageArguments
 from edgefleet_compression.models.specs.efficientnet import EfficientNetArguments
 from edgefleet_compression.models.specs.mobilenet_v2 import MobileNetV2Arguments
+from edgefleet_compression.models.specs.onnx_graph import OnnxGraphArguments
 from edgefleet_compression.models.specs.plain import ConvNetArguments, MlpArguments
 from edgefleet_compression.models.specs.resnet import ResNetArguments
 from edgefleet_compression.models.specs.transformer import PADDING_ID, TransformerArguments
@@ -17,6 +18,7 @@ from edgefleet_compression.models.specs.vgg import VggArguments
 
 __all__ = [
     "ARCHITECTURES",
+    "ONNX_GRAPH",
     "PADDING_ID",
     "Arguments",
     "ConvNetArguments",
@@ -24,6 +26,7 @@ __all__ = [
     "ImageArguments",
     "MlpArguments",
     "MobileNetV2Arguments",
+    "OnnxGraphArguments",
     "ResNetArguments",
     "TransformerArguments",
     "VggArguments",
@@ -44,6 +47,9 @@ ARCHITECTURES: Final[Mapping[str, type[Arguments]]] = MappingProxyType(
     }
 )
 """Registered architectures: name -> class of its arguments."""
+
+ONNX_GRAPH: Final = "onnx_graph"
+"""What a converted ONNX file is; not of the zoo, since no two are alike."""
 
 
 def check_input_shape(architecture: str, arguments: Arguments, shape: tuple[int, ...]) -> None:
@@ -75,6 +81,8 @@ def parse_arguments(architecture: str, arguments: Mapping[str, Any]) -> Argument
 
 
 def _known(architecture: str) -> type[Arguments]:
+    if architecture == ONNX_GRAPH:
+        return OnnxGraphArguments
     if architecture not in ARCHITECTURES:
         raise ModelFileInvalid(
             f"There is no architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}.",
