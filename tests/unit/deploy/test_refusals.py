@@ -31,6 +31,11 @@ def test_a_float_network_of_the_zoo_is_refused_by_no_target_that_takes_fp32() ->
             assert refusals(NETWORK, target) == ()
 
 
+def test_four_bit_activations_are_refused_by_every_target_and_told_apart_from_a_wrong_choice_of_target() -> None:
+    for target in TARGETS.values():
+        assert "simulated_only" in [refusal.code for refusal in refusals(replace(NETWORK, precision="int4"), target)]
+
+
 @pytest.mark.parametrize(
     ("model", "target", "code"),
     [
