@@ -32,12 +32,16 @@ mkdir -p "$cache"
 work=$(mktemp -d "$cache/run.XXXXXX")
 root=$work/root
 started=$SECONDS
+binfmt_was_mounted=yes
+acceptance=
 declare -a times=()
 
 # whatever runs inside the root, by process id; then the mounts, innermost first; then the files
 cleanup() {
     status=$?
-    trap - EXIT INT TERM
+    trap '' INT TERM
+    trap - EXIT
+    if [ -n "$acceptance" ] && kill -TERM "$acceptance" 2>/dev/null; then wait "$acceptance" || true; fi
     for link in /proc/[0-9]*/root; do
         pid=${link#/proc/}
         [ "$(readlink "$link" 2>/dev/null)" = "$root" ] && kill -KILL "${pid%/root}" 2>/dev/null
@@ -51,6 +55,7 @@ cleanup() {
         echo "left mounted, so nothing was deleted: $mounts" >&2
         exit 1
     fi
+    if [ "$binfmt_was_mounted" = no ]; then umount /proc/sys/fs/binfmt_misc; fi
     if [ "$status" != 0 ] && [ -n "${EDGEFLEET_ARM64_KEEP:-}" ]; then
         echo "kept for a look: $work" >&2
     else
@@ -71,7 +76,10 @@ stage() {
 }
 
 register_emulator() {
-    mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    if ! mountpoint -q /proc/sys/fs/binfmt_misc; then
+        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+        binfmt_was_mounted=no
+    fi
     update-binfmts --enable qemu-aarch64
 }
 
@@ -111,12 +119,20 @@ build_wheel() {
     "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/dist" ./agent
 }
 
+# beside this shell, which would otherwise notice a signal only after its end
+accept() {
+    "$python" -m tests.hardware.arm64.accept --root "$root" --work "$work" --ansible "$ansible" \
+        --wheel "$(echo "$work"/dist/edgefleet_agent-*.whl)" &
+    acceptance=$!
+    wait "$acceptance"
+    acceptance=
+}
+
 stage "register the emulator" register_emulator
 if [ ! -e "$archive" ]; then stage "build the root ($suite arm64)" build_root; fi
 stage "unpack the root" unpack_root
 stage "mount" mount_root
 stage "build the agent's wheel" build_wheel
-stage "provision, enrol, measure" "$python" -m tests.hardware.arm64.accept --root "$root" --work "$work" --ansible "$ansible" \
-    --wheel "$(echo "$work"/dist/edgefleet_agent-*.whl)"
+stage "provision, enrol, measure" accept
 printf '%s\n' "" "How long it took (load $(cut -d' ' -f1 /proc/loadavg)):" "${times[@]}"
 printf '%5d s  in all\n' $((SECONDS - started))
