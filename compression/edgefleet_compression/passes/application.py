@@ -28,6 +28,8 @@ from edgefleet_compression.passes.specs import Cast, Quantize
 from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.records import StepRecord
+from edgefleet_compression.training.compute import Compute
+from edgefleet_compression.training.loop import CPU
 
 if TYPE_CHECKING:
     from edgefleet_compression.conversion.convert import Conversion
@@ -64,6 +66,7 @@ def run_recipe(
     emit: Emit = no_progress,
     checkpoint_dir: Path | None = None,
     checkpoint_every_steps: int = CHECKPOINT_EVERY_STEPS,
+    compute: Compute = CPU,
 ) -> RecipeOutcome:
     """Return what the recipe makes of the candidate, which is itself left as it is.
 
@@ -85,8 +88,10 @@ def run_recipe(
         progress = _share_of(emit, index, n_passes, spec.kind)
         progress(0.0, "started")
         folder = finished.folder(index) if finished else None
-        context = Context(data, pass_seed(seed, index), candidate, progress, folder, checkpoint_every_steps)
+        context = Context(data, pass_seed(seed, index), candidate, progress, folder, checkpoint_every_steps, compute)
         current = apply(spec, current, context)
+        if conversion and index == 0:
+            current = _with_notes(current, conversion.notes)
         if finished:
             finished.keep(index, current)
     current, notes = _reestimated(current, data)
@@ -104,6 +109,15 @@ def _converted(recipe: Recipe, candidate: Candidate) -> "Conversion | None":
     from edgefleet_compression.conversion.convert import convert_onnx  # loads onnxruntime
 
     return convert_onnx(candidate)
+
+
+def _with_notes(candidate: Candidate, notes: tuple[str, ...]) -> Candidate:
+    """Return the candidate with notes in front of its last record's: there the compilers find them."""
+    assert isinstance(candidate, TorchCandidate)
+    *earlier, last = candidate.history
+    noted = last.model_copy(update={"notes": (*notes, *last.notes)})
+    structure = candidate.structure.model_copy(update={"history": (*earlier, noted)})
+    return TorchCandidate(candidate.model, structure)
 
 
 def _needs_torch(recipe: Recipe) -> bool:

@@ -310,6 +310,7 @@ def test_recipe_with_training_converts_and_one_without_keeps_the_file(images: Da
     assert outcome.conversion_difference is not None
     assert outcome.conversion_difference < PARITY_TOLERANCE
     assert [record.spec.kind for record in outcome.records] == ["structured_prune", "quantize"]
+    assert outcome.candidate.history[0].notes[0] == "converted_from_onnx"
     kept = run_recipe(Recipe(name="b", passes=(quantize,)), candidate, data=images, seed=0)
     assert kept.candidate.traits.form == "onnx"
     assert kept.conversion_difference is None
