@@ -48,12 +48,27 @@ class CompressRequest(StepRequest):
     data: dict[str, Any] | None = None
     seed: int | None = Field(None, ge=0, lt=2**31, description="Takes the place of the recipe's own seed where given.")
     threads: int = Field(1, ge=1, le=256)
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu", description="Where trainings run; auto: CUDA where there is one. The same device gives the same bytes."
+    )
+    arithmetic: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="CUDA: type of forward passes in float training; weights stay float32."
+    )
     output_dir: Path
     checkpoint_dir: Path | None = Field(
         None,
         description="Folder that outlives this process: a request that was killed and is sent again with it goes on from there. "
         "Removed by the caller.",
     )
+
+
+class AnalyzeRequest(StepRequest):
+    """Look at a torch model before compression: layers, counts, sensitivities, expected sizes."""
+
+    task: Literal["analyze"]
+    model: Path
+    data: dict[str, Any] | None = Field(None, description="Labelled data for the sensitivities; null: without them.")
+    threads: int = Field(1, ge=1, le=256)
 
 
 class InspectRequest(StepRequest):

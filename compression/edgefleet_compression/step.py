@@ -1,6 +1,6 @@
 """The compression step as a child process: ``python -m edgefleet_compression.step`` (protocol: ``child.py``).
 
-Tasks: ``train_model``, ``prepare_data``, ``compress``, ``inspect``. torch is loaded only by those that need it.
+Tasks: ``train_model``, ``prepare_data``, ``compress``, ``analyze``, ``inspect``. torch is loaded only by those that need it.
 """
 
 import sys
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edgefleet_compression.child import Emit, run_child
 from edgefleet_compression.errors import CompressionError, RequestInvalid
 from edgefleet_compression.requests import (
+    AnalyzeRequest,
     CompressRequest,
     InspectRequest,
     PrepareDataRequest,
@@ -43,6 +44,13 @@ def prepare_data(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     return evaluation_set.prepare(parsed.data, model=parsed.model, output_dir=parsed.output_dir)
 
 
+def analyze(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+    """Look at a torch model before compression."""
+    from edgefleet_compression import tasks
+
+    return tasks.analyze(_parsed(AnalyzeRequest, request), emit)
+
+
 def inspect(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     """Look at a model file without running anything of it."""
     from edgefleet_compression.inspection import inspect_model_file
@@ -51,7 +59,13 @@ def inspect(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     return inspect_model_file(_parsed(InspectRequest, request).model).model_dump(mode="json")
 
 
-TASKS: Final = {"train_model": train_model, "prepare_data": prepare_data, "compress": compress, "inspect": inspect}
+TASKS: Final = {
+    "train_model": train_model,
+    "prepare_data": prepare_data,
+    "compress": compress,
+    "analyze": analyze,
+    "inspect": inspect,
+}
 
 
 def _parsed(of_type: type[RequestT], request: Mapping[str, Any]) -> RequestT:

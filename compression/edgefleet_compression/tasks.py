@@ -1,19 +1,23 @@
 """The tasks of the compression step that need torch."""
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
 
+from edgefleet_compression.analysis import analyze as run_analysis
 from edgefleet_compression.candidate import Candidate, TorchCandidate, file_name, load_candidate, save_candidate
 from edgefleet_compression.child import Emit
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import Array, DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.data.registry import load_data
-from edgefleet_compression.evaluate import evaluate
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.evaluate import as_tensor, evaluate, predict_logits
 from edgefleet_compression.layers import read_layers
+from edgefleet_compression.metrics import classification_metrics
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import check_input_shape, input_arguments, parse_arguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
@@ -21,9 +25,10 @@ from edgefleet_compression.passes.application import RecipeOutcome, apply, pass_
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
 from edgefleet_compression.recipe import parse_recipe
 from edgefleet_compression.records import Stats
-from edgefleet_compression.requests import CompressRequest, TrainModelRequest
+from edgefleet_compression.requests import AnalyzeRequest, CompressRequest, TrainModelRequest
 from edgefleet_compression.stats import count_network, count_parameters
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
+from edgefleet_compression.training.compute import Compute, choose_device
 
 BASELINE_OPTIMIZER: Final = Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4)
 TEXT_OPTIMIZER: Final = Optimizer(name="adamw", lr=3e-3, weight_decay=0.01)
@@ -80,12 +85,15 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
     """Carry out the recipe, save the candidate, return its records and counts."""
     started = time.perf_counter()
     set_deterministic(request.threads)
+    compute = Compute(choose_device(request.device), request.arithmetic)
     recipe = parse_recipe(request.recipe)
     seed = recipe.seed if request.seed is None else request.seed
     emit(0.0, "loading the model")
     candidate = load_candidate(request.model)
     data = load_data(request.data)
-    outcome = run_recipe(recipe, candidate, data=data, seed=seed, emit=emit, checkpoint_dir=request.checkpoint_dir)
+    outcome = run_recipe(
+        recipe, candidate, data=data, seed=seed, emit=emit, checkpoint_dir=request.checkpoint_dir, compute=compute
+    )
     name = file_name(outcome.candidate)
     save_candidate(outcome.candidate, request.output_dir / name)
     return {
@@ -96,7 +104,33 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
         "notes": list(outcome.notes),
         "history": _curves(outcome),
         "conversion_difference": outcome.conversion_difference,
+        "metrics_validation": _metrics(outcome.candidate, data),
     }
+
+
+def _metrics(candidate: Candidate, data: DataSet | None) -> dict[str, Any] | None:
+    """Return the candidate's metrics on the validation split; None for a graph, or without labels."""
+    if (
+        not isinstance(candidate, TorchCandidate)
+        or data is None
+        or data.validation.y is None
+        or not len(data.validation)
+    ):
+        return None
+    logits = predict_logits(candidate.model, as_tensor(fit_to(candidate.structure, data).validation.x))
+    return classification_metrics(logits.numpy(), data.validation.y).model_dump()
+
+
+def analyze(request: AnalyzeRequest, emit: Emit) -> dict[str, Any]:
+    """Return the analysis of a torch model; an ONNX graph is refused."""
+    set_deterministic(request.threads)
+    candidate = load_candidate(request.model)
+    if not isinstance(candidate, TorchCandidate):
+        raise PassRefused(
+            "Sensitivities need a torch model: give the network as safetensors with its structure. inspect counts a graph.",
+            code="needs_torch_model",
+        )
+    return run_analysis(candidate, load_data(request.data), emit=emit).model_dump(mode="json")
 
 
 def _curves(outcome: RecipeOutcome) -> list[dict[str, Any]]:
@@ -114,6 +148,7 @@ def _curves(outcome: RecipeOutcome) -> list[dict[str, Any]]:
 
 def set_deterministic(threads: int) -> None:
     """Fix the number of threads (it decides the order of sums) and refuse kernels that are not repeatable."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on CUDA need it
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
 

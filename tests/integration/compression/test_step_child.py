@@ -320,3 +320,14 @@ def test_text_model_is_trained_and_compressed(child: subprocess.Popen[bytes], tm
     made = load_candidate(tmp_path / events[-1]["result"]["candidate"])
     assert made.traits.precision == "int8-dynamic"
     assert events[-1]["result"]["stats"]["n_parameters"] < 3_000
+
+
+def test_model_is_analysed_before_compression(child: subprocess.Popen[bytes], workspace: Path) -> None:
+    status, events = request(
+        child, task="analyze", model=workspace / "model.safetensors", data=data_spec(workspace), threads=1
+    )
+    assert status == 0
+    result = events[-1]["result"]
+    assert result["macs"] == result["macs_by_layers"]
+    assert set(result["layers"][0]["bits_losses"]) == {"8", "4", "2"}
+    assert set(result["expected_bytes"]) == set(PRESETS)
