@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 
 if TYPE_CHECKING:
@@ -43,19 +44,40 @@ def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
     assert [process.cmdline() for process in fleet.processes()] == []
 
 
-def test_training_passes_are_refused_for_an_onnx_file_and_the_other_variants_go_on(
-    fleet: "Fleet", own_model: tuple[Path, Path]
-) -> None:
+def test_own_onnx_file_is_pruned_trained_and_quantized(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
     enrolled(fleet)
     file, data = own_model
     fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
     job = fleet.json(
-        "job", "submit", "mine", "--recipe", "baseline", "--recipe", "prune50", "--seconds", "0.3", "--json"
+        "job", "submit", "mine", "--recipe", "baseline", "--recipe", "prune50-int8", "--seconds", "0.3", "--json"
+    )
+    watched = fleet.json("job", "watch", job["id"], "--json")
+    rows = {row["name"]: row for row in watched["variants"]}
+    pruned = rows["prune50-int8"]
+    assert pruned["variant_state"] == "completed"
+    assert "converted_from_onnx" in pruned["notes"]
+    assert pruned["retention"] > 0.95
+    assert pruned["size_bytes"] < rows["baseline"]["size_bytes"] / 4
+
+
+def test_training_passes_are_refused_where_a_file_has_no_torch_form_and_the_other_variants_go_on(
+    fleet: "Fleet", own_model: tuple[Path, Path]
+) -> None:
+    enrolled(fleet)
+    file, data = own_model
+    model = onnx.load(file)
+    model.graph.node[1].op_type = "Selu"
+    unusual = file.with_name("unusual.onnx")
+    onnx.save(model, unusual)
+    fleet.json("model", "add", str(unusual), "--name", "unusual", "--data", str(data), "--json")
+    job = fleet.json(
+        "job", "submit", "unusual", "--recipe", "baseline", "--recipe", "prune50", "--seconds", "0.3", "--json"
     )
     watched = fleet.json("job", "watch", job["id"], "--json")
     rows = {row["name"]: row for row in watched["variants"]}
     assert rows["prune50"]["variant_state"] == "failed"
     assert rows["prune50"]["error"]["code"] == "needs_torch_model"
+    assert "Selu" in rows["prune50"]["error"]["message"]
     assert rows["prune50"]["latency_ms"] is None
     assert rows["baseline"]["variant_state"] == "completed"
 
