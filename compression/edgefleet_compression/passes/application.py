@@ -79,7 +79,9 @@ def run_recipe(
         data = None
     if data is not None and isinstance(candidate, TorchCandidate):
         data = fit_to(candidate.structure, data)
-    finished = None if checkpoint_dir is None else FinishedPasses(checkpoint_dir, recipe, candidate, data, seed)
+    finished = (
+        None if checkpoint_dir is None else FinishedPasses(checkpoint_dir, recipe, candidate, data, seed, compute)
+    )
     n_done, current = (finished.latest() if finished else None) or (0, candidate)
     n_passes = len(recipe.passes)
     if n_done:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.records import Epoch, StepRecord
+from edgefleet_compression.training.compute import Compute
 
 _RECORDS: TypeAdapter[tuple[StepRecord, ...]] = TypeAdapter(tuple[StepRecord, ...])
 _CURVES: TypeAdapter[tuple[tuple[Epoch, ...], ...]] = TypeAdapter(tuple[tuple[Epoch, ...], ...])
@@ -30,7 +32,9 @@ _CURVES: TypeAdapter[tuple[tuple[Epoch, ...], ...]] = TypeAdapter(tuple[tuple[Ep
 class FinishedPasses:
     """Files of one recipe on one candidate, data set and seed; those of other work are not taken."""
 
-    def __init__(self, folder: Path, recipe: Recipe, candidate: Candidate, data: DataSet | None, seed: int) -> None:
+    def __init__(
+        self, folder: Path, recipe: Recipe, candidate: Candidate, data: DataSet | None, seed: int, compute: Compute
+    ) -> None:
         self._folder = folder
         self._recipe = recipe
         origin: Mapping[str, Any] | str = (
@@ -38,7 +42,7 @@ class FinishedPasses:
             if isinstance(candidate, TorchCandidate)
             else candidate.model.SerializeToString(deterministic=True).hex()
         )
-        versions = [str(torch.__version__), torch.get_num_threads()]
+        versions = [str(torch.__version__), torch.get_num_threads(), asdict(compute)]
         self._origin = digest(seed, None if data is None else data.sha256(), versions, origin)
 
     def folder(self, index: int) -> Path:
