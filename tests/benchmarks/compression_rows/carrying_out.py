@@ -27,7 +27,7 @@ from edgefleet_deploy.accuracy import evaluate as evaluate_file
 from edgefleet_deploy.compiler import CompileContext, compiler_for
 from edgefleet_deploy.targets import get_target
 
-GENERATION: Final = 2
+GENERATION: Final = 3
 """Raised when a change of this bench or of the engine makes kept results wrong."""
 
 FLOAT: Final = "onnxruntime"
@@ -124,8 +124,15 @@ class Workshop:
     def outcome(self, row: Row, recipe: Recipe, seed: int) -> tuple[Outcome, Path]:
         """Return one seed of a row with its file."""
         data = row.data or MODELS[row.model].data
-        start = self.model(row.model)
-        made = self.compressed(start, recipe, data, seed=seed, sees_data=not row.data_free)
+        made = self.compressed(self.model(row.model), recipe, data, seed=seed, sees_data=not row.data_free)
+        return self._shipped(row, made, seed)
+
+    def baseline(self, row: Row) -> tuple[Outcome, Path]:
+        """Return the starting model as it is, BatchNorm's own statistics included, in the row's format with its file."""
+        return self._shipped(row, self.model(row.model), 0)
+
+    def _shipped(self, row: Row, made: Made, seed: int) -> tuple[Outcome, Path]:
+        data = row.data or MODELS[row.model].data
         key = content_key(made=made.key, target=row.target, data=data, sees_data=not row.data_free, seed=seed)
         path = self.store.place(key) / get_target(row.target).file_name
         kept = self.store.read(key)
@@ -167,7 +174,7 @@ class Workshop:
 
     def result(self, row: Row) -> Result:
         """Return the finished row."""
-        baseline, baseline_path = self.outcome(row, Recipe(name="baseline"), row.seeds[0])
+        baseline, baseline_path = self.baseline(row)
         outcomes, paths = zip(*(self.outcome(row, row.recipe, seed) for seed in row.seeds), strict=True)
         target = get_target(row.target)
         timing = self._timing(outcomes[0], baseline, paths[0], baseline_path, target.runtime) if row.timed else None

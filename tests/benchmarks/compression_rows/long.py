@@ -62,14 +62,14 @@ def _row(
 
 
 def _int4(epochs: int, start: float = 0.5) -> Train:
-    return int4_training(n_steps=epochs * STEPS_PER_EPOCH, start=start)
+    return int4_training(n_steps=epochs * STEPS_PER_EPOCH, start=start, augmentation="crop_flip")
 
 
 ROWS: Final = (
     _row("w4-qat", (_int4(8),), goal=Goal(retention=0.994), control="trained-on-long"),
     _row(
         "trained-on-long",
-        (float_training(n_steps=8 * STEPS_PER_EPOCH),),
+        (float_training(n_steps=8 * STEPS_PER_EPOCH, augmentation="crop_flip"),),
         note="control: as many steps, float, no teacher",
     ),
     _row(

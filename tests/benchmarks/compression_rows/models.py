@@ -41,9 +41,9 @@ DATA: Final[Mapping[str, Callable[[Path], DataSet]]] = MappingProxyType(
     {
         "digits": lambda shared: digits.load(0),
         "cifar10": lambda shared: cifar10.load(shared),
-        "cifar10-20k": lambda shared: cifar10.load(shared, n_train=20000, n_validation=2000),
+        "cifar10-20k": lambda shared: cifar10.load(shared, n_train=20000, n_validation=2000, moved=True),
         "sst2": sst2,
-        "cifar10-4k": lambda shared: cifar10.load(shared, n_train=4096, n_validation=1000, n_test=1000),
+        "cifar10-4k": lambda shared: cifar10.load(shared, n_train=4096, n_validation=1000, n_test=1000, moved=True),
     }
 )
 """Data set variant -> loader, given the folder of development data, which may be absent. ``cifar10-20k``: 20,000 training and

@@ -9,6 +9,9 @@ import numpy as np
 from scipy import stats
 
 N_ORDERS: Final = 6
+JOINT_ARM: Final = "joint"
+"""Name of the recipe, as edgefleet_compression.orders has it."""
+
 SIGNIFICANCE: Final = 0.05
 
 
@@ -58,8 +61,8 @@ def joint_against_sequential(rows: Sequence[Mapping[str, Any]]) -> str:
 
     rows: figures of all arms of one data set, with ``outcomes`` by seed. Empty text while an arm is missing.
     """
-    joint = next((row for row in rows if row["name"].endswith("-joint")), None)
-    others = {row["name"]: row for row in rows if row is not joint}
+    joint = next((row for row in rows if row["recipe"]["name"] == JOINT_ARM), None)
+    others = {row["name"]: row for row in rows if JOINT_ARM not in row["recipe"]["name"]}
     if joint is None or len(others) < N_ORDERS:
         return ""
     best = best_arm({name: _of(row, "validation_accuracy") for name, row in others.items()})

@@ -30,7 +30,6 @@ SYNFLOW_ROUNDS: Final = 100
 FINE_TUNING: Final = Train(
     budget=Budget(epochs=1),
     batch_size=128,
-    augmentation="crop_flip",
     optimizer=Optimizer(lr=0.01),
     lr_schedule=LearningRateSchedule(warmup_fraction=0.05),
 )
