@@ -68,10 +68,8 @@ class StepRecord(_Record):
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = Field((), description="Stable notes, for example calibration_random.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Figures of the pass on the validation split.")
-    curve: tuple[Epoch, ...] = Field(
-        (), exclude=True, description="Of a training: its epochs; not in a saved candidate."
-    )
+    curve: tuple[Epoch, ...] = Field((), description="Of a training: its epochs; empty in a saved candidate.")
 
     def without_wall_time(self) -> "StepRecord":
-        """Return the record as it is saved: the same seed gives the same file, so wall time stays out of it."""
-        return self.model_copy(update={"cost": self.cost.model_copy(update={"wall_s": None})})
+        """Return the record as it is saved: the same seed gives the same file, so wall time stays out; the curve is long."""
+        return self.model_copy(update={"cost": self.cost.model_copy(update={"wall_s": None}), "curve": ()})

@@ -98,7 +98,7 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
     save_candidate(outcome.candidate, request.output_dir / name)
     return {
         "candidate": name,
-        "records": [record.model_dump(mode="json") for record in outcome.records],
+        "records": [record.model_dump(mode="json", exclude={"curve"}) for record in outcome.records],
         "stats": _stats(outcome.candidate).model_dump(mode="json"),
         "cost_s": time.perf_counter() - started,
         "notes": list(outcome.notes),

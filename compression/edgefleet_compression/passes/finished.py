@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from edgefleet_compression.checkpoints import digest
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.recipe import Recipe
-from edgefleet_compression.records import Epoch, StepRecord
+from edgefleet_compression.records import StepRecord
 from edgefleet_compression.training.compute import Compute
 
 _RECORDS: TypeAdapter[tuple[StepRecord, ...]] = TypeAdapter(tuple[StepRecord, ...])
-_CURVES: TypeAdapter[tuple[tuple[Epoch, ...], ...]] = TypeAdapter(tuple[tuple[Epoch, ...], ...])
 
 
 class FinishedPasses:
@@ -58,7 +57,6 @@ class FinishedPasses:
             "fingerprint": self._fingerprint(index),
             "file": file_name(candidate),
             "records": _RECORDS.dump_python(candidate.history, mode="json"),
-            "curves": [[epoch.model_dump(mode="json") for epoch in record.curve] for record in candidate.history],
         }
         partial = folder / f".finished.json.{os.getpid()}.partial"
         partial.write_text(json.dumps(document), encoding="utf-8")
@@ -82,21 +80,17 @@ class FinishedPasses:
                 return None
             candidate = load_candidate(path.with_name(document["file"]))
             records = _RECORDS.validate_python(document["records"])
-            curves = _CURVES.validate_python(document["curves"])
         except (ModelFileInvalid, ValueError, KeyError):
             return None  # a disk that lost part of it: the pass is carried out again, with the same result
-        return _with_history(candidate, records, curves)
+        return _with_history(candidate, records)
 
     def _fingerprint(self, index: int) -> str:
         passes = [spec.model_dump(mode="json") for spec in self._recipe.passes[: index + 1]]
         return digest(passes, self._origin)
 
 
-def _with_history(
-    candidate: Candidate, records: Sequence[StepRecord], curves: Sequence[tuple[Epoch, ...]]
-) -> Candidate:
+def _with_history(candidate: Candidate, history: tuple[StepRecord, ...]) -> Candidate:
     """Return the candidate with the records as they were in memory: with wall times and curves."""
-    history = tuple(record.model_copy(update={"curve": curve}) for record, curve in zip(records, curves, strict=True))
     if isinstance(candidate, OnnxCandidate):
         return OnnxCandidate(candidate.model, candidate.plan, history)
     return TorchCandidate(candidate.model, candidate.structure.model_copy(update={"history": history}))
