@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import fx, nn
 
 from edgefleet_compression.errors import ModelFileInvalid
-from edgefleet_compression.factorisation import split_
+from edgefleet_compression.factorisation import split_, widen_embeddings_
 from edgefleet_compression.inspection import graph_precision, inspect_model_file, read_onnx
 from edgefleet_compression.layers import resize_
 from edgefleet_compression.models.registry import build_model
@@ -113,6 +113,7 @@ def build_network(structure: Structure) -> nn.Module:
             split_(model, structure.factorised)
         if structure.layers:
             resize_(model, structure.layers)
+        widen_embeddings_(model, structure.factorised)
         model.eval()
         plan = structure.quantization
         if plan is None or not plan.is_simulated:

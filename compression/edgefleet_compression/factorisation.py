@@ -111,6 +111,18 @@ def split_(model: nn.Module, forms: Mapping[str, Form]) -> None:
         setattr(model.get_submodule(parent), attribute, split_layer(module, form, 1))
 
 
+def widen_embeddings_(model: nn.Module, forms: Mapping[str, Form]) -> None:
+    """Give the embeddings of pairs the rank that their linear layer, once it has its recorded size, shows; in place."""
+    for name in forms:
+        pair = model.get_submodule(name)
+        assert isinstance(pair, nn.Sequential)
+        first, second = pair[0], pair[1]
+        if isinstance(first, nn.Embedding) and isinstance(second, nn.Linear):
+            pair[0] = nn.Embedding(
+                first.num_embeddings, second.in_features, padding_idx=first.padding_idx, device=first.weight.device
+            )
+
+
 def _as_matrix(module: Factorable, form: Form) -> Tensor:
     weight = module.weight.detach()
     if form == "spatial":  # (out * width, in * height): what the second and the first convolution see
