@@ -41,7 +41,7 @@ def int4_training(
 
     No augmentation by default: the quick rows' images are moved already, and seen twice.
     """
-    quantized = FakeQuant(weights=INT4, activations=None, start_fraction=start, lr_ratio=0.5)
+    quantized = FakeQuant(weights=INT4, activations=None, start_fraction=start, lr_ratio=0.1)
     taught: tuple[Distill, ...] = (Distill(teacher="fixed"),) if distilled else ()
     return Train(
         budget=Budget(steps=n_steps),
