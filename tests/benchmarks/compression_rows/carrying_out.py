@@ -30,8 +30,6 @@ from edgefleet_deploy.targets import get_target
 GENERATION: Final = 3
 """Raised when a change of this bench or of the engine makes kept results wrong."""
 
-FLOAT: Final = "onnxruntime"
-
 
 @dataclass(frozen=True)
 class Made:
@@ -63,7 +61,7 @@ class Workshop:
         torch.use_deterministic_algorithms(False)
 
     def data(self, name: str) -> DataSet:
-        """Return a data set variant; the last few stay in memory."""
+        """Return a data set variant; all stay in memory."""
         if name not in self._data:
             self._data[name] = DATA[name](self.shared)
         return self._data[name]

@@ -1,7 +1,7 @@
 """What a row of the compression bench is, and what it found."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgefleet_compression.recipe import Recipe
@@ -100,7 +100,6 @@ class Result:
     outcomes: tuple[Outcome, ...]
     baseline: Outcome
     timing: Timing | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """Return the row as the JSON document lists it: sizes of the first seed, accuracy as the mean over seeds."""
@@ -134,7 +133,6 @@ class Result:
             "control": self.row.control,
             "timing": asdict(timing) if timing else None,
             "outcomes": [asdict(item) for item in self.outcomes],
-            "versions": dict(self.versions),
         }
         goal = self.row.goal
         return {
