@@ -36,7 +36,7 @@ class PackagedData(DataSpecBase):
 class GeneratedData(DataSpecBase):
     """A synthetic task that is made from a seed; no figure on it says anything about real data."""
 
-    kind: Literal["generated"] = "generated"
+    kind: Literal["generated"] = Field("generated", description="A synthetic task.")
     name: Literal["keywords"] = Field(description="keywords: in which order two pairs of tokens occur in a text.")
     n_samples: int = Field(4000, ge=64, le=1_000_000, description="Samples, all splits together.")
     length: int = Field(16, ge=8, le=512, description="Tokens of a sample, padding included.")

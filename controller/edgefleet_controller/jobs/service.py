@@ -81,7 +81,7 @@ def create_job(session: Session, request: JobCreate) -> Job:
         raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
     job = _new_job(session, request, model, chosen)
     variants = _variants(job, recipes, request.targets)
-    impossible = refuse_impossible(model, variants)
+    impossible = refuse_impossible(model, variants, TARGETS)
     repository.add(session, job, *variants)
     n_variants = len(recipes) * len(request.targets)
     swept = f", settings: {request.n_settings}" if request.n_settings > 1 else ""
