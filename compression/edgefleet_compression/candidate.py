@@ -108,13 +108,7 @@ def load_candidate(path: Path) -> Candidate:
 def build_network(structure: Structure) -> nn.Module:
     """Return the network of a structure on the meta device: right shapes, no memory, no values."""
     with torch.device("meta"):
-        model = build_model(structure.architecture, structure.arguments)
-        if structure.factorised:
-            split_(model, structure.factorised)
-        if structure.layers:
-            resize_(model, structure.layers)
-        widen_embeddings_(model, structure.factorised)
-        model.eval()
+        model = build_float_network(structure)
         plan = structure.quantization
         if plan is None or not plan.is_simulated:
             return model
@@ -126,6 +120,17 @@ def build_network(structure: Structure) -> nn.Module:
             code="structure_mismatch",
         )
     return graph_module
+
+
+def build_float_network(structure: Structure) -> nn.Module:
+    """Return the structure's network without fake-quant, in eval mode, its weights as its family initialises them."""
+    model = build_model(structure.architecture, structure.arguments)
+    if structure.factorised:
+        split_(model, structure.factorised)
+    if structure.layers:
+        resize_(model, structure.layers)
+    widen_embeddings_(model, structure.factorised)
+    return model.eval()
 
 
 def float_network(candidate: TorchCandidate) -> nn.Module:

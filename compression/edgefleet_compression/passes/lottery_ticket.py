@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgefleet_compression.candidate import Candidate, build_network
+from edgefleet_compression.candidate import Candidate, build_float_network
 from edgefleet_compression.checkpoints import State
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import Scene, score_weights
@@ -53,15 +53,10 @@ class _Rewinder(TrainingIngredient):
 
 
 def draw_network(structure: Structure, *, seed: int) -> nn.Module:
-    """Return the structure's network with newly drawn weights: PyTorch's own initialisation of every layer."""
-    model = build_network(structure).to_empty(device="cpu")
+    """Return the structure's network with newly drawn weights: its family's own initialisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in model.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-    return model
+        return build_float_network(structure)
 
 
 def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcome:

@@ -10,6 +10,7 @@ from edgefleet_compression.errors import DataInvalid
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.lottery_ticket import draw_network
 from edgefleet_compression.passes.specs import Budget, LotteryTicket, Optimizer
+from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
 from edgefleet_compression.testing import tiny_candidate, tiny_data
 from edgefleet_compression.training.sparsify import weights_of
 
@@ -70,3 +71,25 @@ def test_rewinding_to_a_later_step_is_not_rewinding_to_the_start(data: DataSet) 
 def test_ticket_without_labels_is_refused() -> None:
     with pytest.raises(DataInvalid):
         ticket(None, "weights")
+
+
+def test_every_parameter_of_a_drawn_encoder_is_drawn() -> None:
+    """Position tables are parameters of no layer of their own."""
+    arguments = {
+        "vocabulary": 32,
+        "length": 8,
+        "width": 16,
+        "n_layers": 1,
+        "n_heads": 2,
+        "feed_forward": 32,
+        "n_classes": 2,
+    }
+    structure = Structure(
+        architecture="transformer",
+        arguments=arguments,
+        input=InputSpec(name="tokens", shape=(8,), dtype="int64", n_values=32),
+        task=TaskSpec(n_classes=2),
+    )
+    first, again = (draw_network(structure, seed=3).state_dict() for _ in range(2))
+
+    assert all(torch.equal(first[name], again[name]) and torch.isfinite(first[name]).all() for name in first)
