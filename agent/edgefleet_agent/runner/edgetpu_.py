@@ -9,13 +9,11 @@ import ctypes
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-import numpy as np
-
-from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model
+from edgefleet_agent.runner.backend import LoadRequest, Model
 from edgefleet_agent.runner.edgetpu_devices import find_accelerators
 from edgefleet_agent.runner.edgetpu_file import is_edgetpu_file, is_tflite_file
 from edgefleet_agent.runner.failure import RunnerFailure
-from edgefleet_agent.runner.tflite_tensors import from_output, tensor_facts, to_input
+from edgefleet_agent.runner.tflite_tensors import as_model
 
 try:
     from pycoral.utils import edgetpu as coral
@@ -45,27 +43,7 @@ def open_model(request: LoadRequest) -> Model:
     _refuse_other_files(request.artifact)
     interpreter, facts = _create_interpreter(request, _device(request.options))
     facts["placement"] = _check_placement(interpreter, request.options.get("macs_share"))
-    details = interpreter.get_input_details()
-
-    def prepare(arrays: Arrays) -> "List[Any]":
-        return [(item["index"], to_input(arrays[item["name"]], item)) for item in details]
-
-    def invoke(prepared: "List[Any]") -> None:
-        for index, array in prepared:
-            interpreter.set_tensor(index, array)
-        interpreter.invoke()
-
-    def read_outputs(_result: None) -> "List[np.ndarray[Any, Any]]":
-        return [from_output(interpreter.get_tensor(item["index"]), item) for item in interpreter.get_output_details()]
-
-    return Model(
-        inputs=[tensor_facts(item) for item in details],
-        outputs=[tensor_facts(item) for item in interpreter.get_output_details()],
-        facts=facts,
-        prepare=prepare,
-        invoke=invoke,
-        read_outputs=read_outputs,
-    )
+    return as_model(interpreter, facts)
 
 
 def _refuse_other_files(path: str) -> None:

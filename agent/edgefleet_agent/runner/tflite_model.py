@@ -1,14 +1,12 @@
 """What the TFLite runtimes have in common: one Interpreter class, of two packages that must never be mixed up."""
 
 import base64
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, NamedTuple
 
-import numpy as np
-
-from edgefleet_agent.runner.backend import Arrays, LoadRequest, Model
+from edgefleet_agent.runner.backend import LoadRequest, Model
 from edgefleet_agent.runner.failure import RunnerFailure
 from edgefleet_agent.runner.tflite_delegation import DELEGATED, placement
-from edgefleet_agent.runner.tflite_tensors import from_output, tensor_facts, to_input
+from edgefleet_agent.runner.tflite_tensors import as_model
 
 EMPTY_MODEL = base64.b64decode(
     "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAAhAAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAAAAAMABQAEAAMAAgABAAMAAAA"
@@ -43,27 +41,7 @@ def open_model(vendor: Vendor, request: LoadRequest) -> Model:
     """Build an Interpreter with the wished delegate and allocate its tensors."""
     delegate = request.options.get("delegate")
     interpreter = _create(vendor, request, delegate)
-    details = interpreter.get_input_details()
-
-    def prepare(arrays: Arrays) -> "List[Any]":
-        return [(item["index"], to_input(arrays[item["name"]], item)) for item in details]
-
-    def invoke(prepared: "List[Any]") -> None:
-        for index, array in prepared:
-            interpreter.set_tensor(index, array)
-        interpreter.invoke()
-
-    def read_outputs(_result: None) -> "List[np.ndarray[Any, Any]]":
-        return [from_output(interpreter.get_tensor(item["index"]), item) for item in interpreter.get_output_details()]
-
-    return Model(
-        inputs=[tensor_facts(item) for item in details],
-        outputs=[tensor_facts(item) for item in interpreter.get_output_details()],
-        facts=_facts(vendor, interpreter, delegate),
-        prepare=prepare,
-        invoke=invoke,
-        read_outputs=read_outputs,
-    )
+    return as_model(interpreter, _facts(vendor, interpreter, delegate))
 
 
 def _facts(vendor: Vendor, interpreter: Any, wished: Any) -> "Dict[str, Any]":

@@ -1,10 +1,10 @@
 """Tensors of TensorFlow Lite's interpreters, whoever built the interpreter."""
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import numpy as np
 
-from edgefleet_agent.runner.backend import TensorFacts
+from edgefleet_agent.runner.backend import Arrays, Model, TensorFacts
 
 
 def tensor_facts(item: "Dict[str, Any]") -> TensorFacts:
@@ -28,3 +28,28 @@ def from_output(array: "np.ndarray[Any, Any]", item: "Dict[str, Any]") -> "np.nd
     if scale and array.dtype.kind in "iu":
         return (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
     return array
+
+
+def as_model(interpreter: Any, facts: "Dict[str, Any]") -> Model:
+    """The model behind an interpreter whose tensors are allocated."""
+    details = interpreter.get_input_details()
+
+    def prepare(arrays: Arrays) -> "List[Any]":
+        return [(item["index"], to_input(arrays[item["name"]], item)) for item in details]
+
+    def invoke(prepared: "List[Any]") -> None:
+        for index, array in prepared:
+            interpreter.set_tensor(index, array)
+        interpreter.invoke()
+
+    def read_outputs(_result: None) -> "List[np.ndarray[Any, Any]]":
+        return [from_output(interpreter.get_tensor(item["index"]), item) for item in interpreter.get_output_details()]
+
+    return Model(
+        inputs=[tensor_facts(item) for item in details],
+        outputs=[tensor_facts(item) for item in interpreter.get_output_details()],
+        facts=facts,
+        prepare=prepare,
+        invoke=invoke,
+        read_outputs=read_outputs,
+    )
