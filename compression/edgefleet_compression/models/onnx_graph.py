@@ -17,19 +17,11 @@ class Constant(nn.Module):
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.value = nn.Parameter(torch.empty(shape))
+        self.value = nn.Parameter(torch.zeros(shape))
 
     def forward(self) -> Tensor:
         """Return the tensor."""
         return self.value
-
-    def reset_parameters(self) -> None:
-        """Refuse: nothing says how such a tensor was drawn."""
-        raise PassRefused(
-            "The ONNX graph has constants whose initial values are unknown, so the network cannot be drawn anew: use "
-            "prune_weights or structured_prune instead of lottery_ticket.",
-            code="initial_weights_unknown",
-        )
 
 
 class Literal(nn.Module):
@@ -42,6 +34,16 @@ class Literal(nn.Module):
     def forward(self) -> Tensor:
         """Return the tensor."""
         return torch.tensor(self._values, dtype=self._dtype).reshape(self._shape)
+
+
+def require_known_initial_values(model: nn.Module) -> None:
+    """Raise PassRefused ``initial_weights_unknown`` where nothing says how a tensor of the network was first drawn."""
+    if any(isinstance(module, Constant) for module in model.modules()):
+        raise PassRefused(
+            "The ONNX graph has constants whose initial values are unknown, so the network cannot be drawn anew: use "
+            "prune_weights or structured_prune instead of lottery_ticket.",
+            code="initial_weights_unknown",
+        )
 
 
 class OnnxGraph(nn.Module):

@@ -13,6 +13,7 @@ from edgefleet_compression.criteria import Scene, score_weights
 from edgefleet_compression.data.dataset import DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.evaluate import as_tensor, evaluate, example_input
+from edgefleet_compression.models.onnx_graph import require_known_initial_values
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import LotteryTicket, Train
@@ -53,10 +54,15 @@ class _Rewinder(TrainingIngredient):
 
 
 def draw_network(structure: Structure, *, seed: int) -> nn.Module:
-    """Return the structure's network with newly drawn weights: its family's own initialisation."""
+    """Return the structure's network with newly drawn weights: its family's own initialisation.
+
+    Raises PassRefused ``initial_weights_unknown``.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_float_network(structure)
+        network = build_float_network(structure)
+    require_known_initial_values(network)
+    return network
 
 
 def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcome:
