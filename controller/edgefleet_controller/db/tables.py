@@ -75,6 +75,7 @@ VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed
 RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
 RUN_KINDS = ("measure", "ab", "aa")
 COMPARISON_KINDS = ("ab", "aa")
+ANALYSIS_STATES = ("queued", "running", "completed", "failed")
 OUTCOMES = ("faster", "slower", "no_difference")
 
 
@@ -136,6 +137,28 @@ class Model(Base):
     data: Mapped[JsonObject | None]
     """data set: {"kind": "packaged", "name": ...} or {"kind": "npz", "sha256": ...}, or null"""
     created_at: Mapped[datetime]
+
+
+class Analysis(Base):
+    """A look at a network before compression; the same network, data and options are looked at once."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (one_of("state", *ANALYSIS_STATES),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    model_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    request: Mapped[JsonObject]
+    """what the key was made of: model_format, data, recipes, n_samples, tools"""
+    state: Mapped[str]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(default="")
+    result: Mapped[JsonObject | None]
+    error: Mapped[JsonObject | None]
+    created_at: Mapped[datetime]
+    requested_at: Mapped[datetime]
+    """when it was last asked for; of several analyses of a model the newest request is shown"""
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
 
 
 class Job(Base):
@@ -299,6 +322,8 @@ class Result(Base):
     energy_scope: Mapped[str | None]
     host_agreement: Mapped[JsonObject | None]
     """share, n, n_disagree, samples: the device's predictions against those of the compiling host"""
+    metrics: Mapped[JsonObject | None]
+    """f1_binary, f1_macro, mcc, n: of the device's predictions against the labels"""
     created_at: Mapped[datetime]
 
 
