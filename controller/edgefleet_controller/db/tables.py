@@ -80,13 +80,19 @@ OUTCOMES = ("faster", "slower", "no_difference")
 
 
 class Blob(Base):
-    """A content-addressed file in the blob store; the row exists only once the bytes are there."""
+    """A content-addressed file in the blob store; the row exists only once the bytes are there.
+
+    Of raw samples whose retention is over, the row stays and says so (``expired_at``) when the bytes are gone.
+    """
 
     __tablename__ = "blobs"
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     media_type: Mapped[str]
     created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    """the last upload or new reference after the first; collecting garbage leaves a grace from then on"""
+    expired_at: Mapped[datetime | None]
 
 
 class Device(Base):

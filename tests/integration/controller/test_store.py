@@ -170,7 +170,7 @@ def test_sqlite_keeps_its_promises(tmp_path: Any) -> None:
 
 
 ROWS_OF_0001 = (
-    "INSERT INTO blobs VALUES ('s', 1, 'x', '2026-01-01 00:00:00')",
+    "INSERT INTO blobs (sha256, size_bytes, media_type, created_at) VALUES ('s', 1, 'x', '2026-01-01 00:00:00')",
     "INSERT INTO devices (id, name, board, kind, state, labels, created_at, version)"
     " VALUES ('d', 'd', 'b', 'physical', 'active', '{}', '2026-01-01 00:00:00', 1)",
     "INSERT INTO models (id, name, format, blob_sha256, facts, created_at)"
