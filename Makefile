@@ -18,7 +18,7 @@ PYTHON36 ?= $(call find_python,3.6)
 PYTHON313 ?= $(call find_python,3.13)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench bench-compression bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
+.PHONY: setup demo test check bench bench-compression bench-fleet bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
 setup: $(READY)
 
@@ -75,6 +75,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_plain_loop.py
+
+# thousands of simulated agents and injected faults, on SQLite and on a PostgreSQL of its own
+bench-fleet: setup
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_fleet.py $(BENCH_ARGUMENTS)
 
 bench-measurement: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_measurement.py

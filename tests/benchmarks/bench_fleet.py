@@ -1,0 +1,159 @@
+"""The controller under the load of thousands of simulated agents, and under faults: ``make bench-fleet``.
+
+Runs on SQLite and on a PostgreSQL of its own, and writes bench/fleet.json: ``backends.<name>`` has plain numbers, ``details``
+what they were made of. CPU is the user and system time of the controller's process (not PostgreSQL's), over kept-alive
+connections on loopback; ratios are to a hello endpoint of the same app in the same round.
+
+    python tests/benchmarks/bench_fleet.py [--quick] [--only ratios,held,...] [--backends sqlite,postgresql] [--out FILE]
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from tests.benchmarks.fleet_load.controller_process import ControllerProcess, controller_running  # noqa: E402
+from tests.benchmarks.fleet_load.draining import measure_drain  # noqa: E402
+from tests.benchmarks.fleet_load.holding import measure_dispatch, measure_held, measure_reconnect  # noqa: E402
+from tests.benchmarks.fleet_load.postgres import PostgresServer, postgres_running  # noqa: E402
+from tests.benchmarks.fleet_load.ratios import Extent, measure_artifact, measure_ratios  # noqa: E402
+
+JsonObject = dict[str, Any]
+Measure = Callable[[ControllerProcess, bool], Coroutine[Any, Any, JsonObject]]
+OUT = ROOT / "bench" / "fleet.json"
+BACKENDS = ("sqlite", "postgresql")
+
+
+def _extent(quick: bool) -> Extent:
+    if quick:
+        return Extent(n_agents=100, n_rounds=3, n_cheap=400, n_downloads=3)
+    return Extent(n_agents=300, n_rounds=7, n_cheap=1500, n_downloads=7)
+
+
+async def ratios(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """CPU per request of the hot routes."""
+    return await measure_ratios(controller, _extent(quick))
+
+
+async def artifact(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """CPU of sending 100 MiB."""
+    return await measure_artifact(controller, _extent(quick))
+
+
+async def held(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """Held long polls."""
+    return await measure_held(controller, n_agents=500 if quick else 5000, idle_s=5 if quick else 20)
+
+
+async def dispatch(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """Latency of dispatch."""
+    return await measure_dispatch(controller, n_agents=100 if quick else 1000, n_rounds=20 if quick else 100)
+
+
+async def reconnect(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """A thousand agents come back."""
+    return await measure_reconnect(controller, n_agents=100 if quick else 1000)
+
+
+async def drain(controller: ControllerProcess, quick: bool) -> JsonObject:
+    """A long sweep."""
+    sizes = (100, 200, 400) if quick else (1000, 2000, 5000, 10_000)
+    return await measure_drain(controller, sizes, n_agents=20 if quick else 100)
+
+
+MEASURES: dict[str, Measure] = {
+    "ratios": ratios,
+    "artifact": artifact,
+    "held": held,
+    "dispatch": dispatch,
+    "reconnect": reconnect,
+    "drain": drain,
+}
+FIGURES: dict[str, tuple[str, ...]] = {
+    "idle_claim_cpu_ratio": ("ratios", "idle_claim", "ratio"),
+    "leasing_claim_cpu_ratio": ("ratios", "leasing_claim", "ratio"),
+    "heartbeat_cpu_ratio": ("ratios", "heartbeat", "ratio"),
+    "report_cpu_ratio": ("ratios", "report", "ratio"),
+    "artifact_cpu_ms_per_100mib": ("artifact", "median_ms"),
+    "held_poll_bytes_per_agent": ("held", "bytes_per_agent"),
+    "held_poll_idle_core_share": ("held", "idle_core_share"),
+    "dispatch_p95_ms_1000_agents": ("dispatch", "p95_ms"),
+    "drain_exponent": ("drain", "exponent"),
+}
+"""Where in the details each figure comes from."""
+
+
+def main() -> int:
+    """Measure, print and write; the exit status is 0 when everything asked for was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small fleets: to see that it works, not for figures")
+    parser.add_argument("--only", default=",".join(MEASURES), help="parts to measure; others keep the file's figures")
+    parser.add_argument("--backends", default=",".join(BACKENDS))
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    wanted = arguments.only.split(",")
+    found: JsonObject = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for name in arguments.backends.split(","):
+        details = found.setdefault("details", {}).setdefault(name, {})
+        with database_of(name) as url:
+            for part in wanted:
+                details[part] = measure_part(part, url(), quick=arguments.quick)
+                say(f"{name} {part}: {json.dumps(details[part])}")
+        found.setdefault("backends", {})[name] = {key: look_up(details, path) for key, path in FIGURES.items()}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+    say(json.dumps(found["backends"], indent=2))
+    return 0
+
+
+@contextlib.contextmanager
+def database_of(backend: str) -> Any:
+    """Gives a function that returns the URL of an empty database; None for SQLite in the data directory."""
+    if backend == "sqlite":
+        yield lambda: None
+        return
+    with postgres_running() as server:
+        make: Callable[[], str] = PostgresServer.create_database.__get__(server)
+        yield make
+
+
+def measure_part(part: str, database_url: str | None, *, quick: bool) -> JsonObject:
+    """One part over a fresh controller, with the conditions it was measured under."""
+    conditions: JsonObject = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": os.getloadavg()[0]}
+    started_s = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="edgefleet-bench-") as folder,
+        controller_running(Path(folder) / "data", database_url) as controller,
+    ):
+        figures = uvloop.run(MEASURES[part](controller, quick))
+    took = {"took_s": round(time.monotonic() - started_s, 1), "load_after": os.getloadavg()[0], "quick": quick}
+    return figures | {"conditions": conditions | took}
+
+
+def say(line: str) -> None:
+    """Print at once: the bench runs for minutes."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def look_up(details: JsonObject, path: tuple[str, ...]) -> Any:
+    """The value at the path; null when it was not measured."""
+    value: Any = details
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
