@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -69,11 +70,13 @@ def one_of(column: str, *values: str) -> CheckConstraint:
 
 PROVENANCES = ("measured", "simulated", "replayed", "emulated", "imported")
 DEVICE_KINDS = ("physical", "simulated", "emulated", "replay")
-DEVICE_STATES = ("registered", "active", "held", "revoked")
+DEVICE_STATES = ("registered", "active", "held", "draining", "quarantined", "revoked")
 JOB_STATES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
 VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled")
 RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
 RUN_KINDS = ("measure", "ab", "aa")
+ROLLOUT_STATES = ("canary", "rolling", "completed", "stopped", "cancelled")
+UPDATE_STATES = ("waiting", "offered", "succeeded", "failed")
 COMPARISON_KINDS = ("ab", "aa")
 ANALYSIS_STATES = ("queued", "running", "completed", "failed")
 OUTCOMES = ("faster", "slower", "no_difference")
@@ -114,6 +117,32 @@ class Device(Base):
     enrolled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=1)
+    changed_at: Mapped[datetime | None] = mapped_column(index=True)
+    """last change that a claim's answer may depend on; other processes look for what is younger than their last look"""
+    held_by: Mapped[str | None]
+    """who keeps it from runs, why and until when; also of a drain and of a quarantine"""
+    held_reason: Mapped[str | None]
+    held_until: Mapped[datetime | None]
+    windows: Mapped[list[Any] | None]
+    """maintenance windows, see devices.windows"""
+    cool_down_s: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    rests_until: Mapped[datetime | None]
+    """end of the cool-down after its last run"""
+    last_artifact_sha256: Mapped[str | None] = mapped_column(String(64))
+    """what it measured last and so still has; the next run of the same file goes to it first"""
+    is_reserved: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """takes only runs that name it, or that no other board could do"""
+    failures: Mapped[list[Any] | None]
+    """its failed runs in a row, newest last: run_id, code, message"""
+
+
+class Requirement(Base):
+    """What a run needs of the device that takes it, where the device is not named."""
+
+    __tablename__ = "requirements"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document: Mapped[JsonObject]
+    created_at: Mapped[datetime]
 
 
 class JoinToken(Base):
@@ -263,8 +292,20 @@ class Run(Base):
             "AND (job_id IS NULL) = (kind <> 'measure')",
             name="has_one_owner",
         ),
+        CheckConstraint(
+            "device_id IS NOT NULL OR requirement_sha256 IS NOT NULL", name="has_a_device_or_a_requirement"
+        ),
+        CheckConstraint("device_id IS NOT NULL OR state <> 'leased'", name="is_leased_by_a_device"),
         Index("ix_runs_queue", "device_id", "state", "priority", "id"),
         Index("ix_runs_leases", "state", "lease_expires_at"),
+        Index(
+            "ix_runs_unassigned",
+            "requirement_sha256",
+            "priority",
+            "id",
+            sqlite_where=text("state = 'queued' AND device_id IS NULL"),
+            postgresql_where=text("state = 'queued' AND device_id IS NULL"),
+        ),
         # one run at a time on a device
         Index(
             "uq_runs_leased_device",
@@ -274,6 +315,7 @@ class Run(Base):
             postgresql_where=text("state = 'leased'"),
         ),
         UniqueConstraint("variant_id", "device_id", "settings_ordinal"),
+        UniqueConstraint("variant_id", "settings_ordinal", "slot", name="uq_runs_slot"),
         UniqueConstraint("comparison_id", "device_id"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -283,7 +325,12 @@ class Run(Base):
     comparison_id: Mapped[str | None] = mapped_column(ForeignKey("comparisons.id"))
     settings_ordinal: Mapped[int] = mapped_column(default=0, server_default="0")
     """position among the settings that the job sweeps"""
-    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+    """null while a run with a requirement waits for a device that meets it"""
+    requirement_sha256: Mapped[str | None] = mapped_column(ForeignKey("requirements.sha256"))
+    slot: Mapped[int | None]
+    """which of the variant's runs with a requirement it is, from 0; each goes to another device"""
+    artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[str]
     attempt: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=100)
@@ -385,3 +432,43 @@ class IdempotencyKey(Base):
     status: Mapped[int]
     response: Mapped[JsonObject]
     created_at: Mapped[datetime]
+
+
+class AgentRelease(Base):
+    """A version of the agent to be installed on boards: a wheel in the blob store."""
+
+    __tablename__ = "agent_releases"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(unique=True)
+    wheel_name: Mapped[str]
+    wheel_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
+    created_at: Mapped[datetime]
+
+
+class Rollout(Base):
+    """Brings a release to boards: a share of them first, the others when those are well."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (one_of("state", *ROLLOUT_STATES),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    release_id: Mapped[str] = mapped_column(ForeignKey("agent_releases.id"))
+    state: Mapped[str]
+    max_failures: Mapped[int]
+    message: Mapped[str]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class RolloutDevice(Base):
+    """How far a rollout is on one device."""
+
+    __tablename__ = "rollout_devices"
+    __table_args__ = (one_of("state", *UPDATE_STATES),)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    is_canary: Mapped[bool]
+    state: Mapped[str]
+    from_version: Mapped[str | None]
+    message: Mapped[str | None]
+    offered_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

@@ -193,7 +193,7 @@ def expire_leases(session: Session, rules: LeaseRules, *, device_id: str | None 
     for run in expired:
         if run.state == "queued":
             record(session, run, "lease_expired", f"the lease of attempt {run.attempt} ran out; queued again")
-            announce(session, "device", run.device_id)
+            _announce_work(session, run)
         elif run.state == "cancelled":
             run.finished_at = now_of(session)
             record(session, run, "run_cancelled", "the device did not answer; the run was cancelled")
@@ -259,4 +259,8 @@ def _finish(session: Session, run: Run, state: str) -> None:
     run.lease_expires_at = None
     session.flush()
     settle_variant(session, run)
-    announce(session, "device", run.device_id)  # it may take its next run
+    _announce_work(session, run)  # its device may take its next run
+
+
+def _announce_work(session: Session, run: Run) -> None:
+    announce(session, "device", run.device_id or f"any:{run.requirement_sha256}")
