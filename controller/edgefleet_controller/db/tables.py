@@ -18,10 +18,14 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from edgefleet_controller.auth import caller
+from edgefleet_controller.auth.caller import DEFAULT_PROJECT
 
 JsonObject = dict[str, Any]
 
@@ -70,7 +74,7 @@ def one_of(column: str, *values: str) -> CheckConstraint:
 
 PROVENANCES = ("measured", "simulated", "replayed", "emulated", "imported")
 DEVICE_KINDS = ("physical", "simulated", "emulated", "replay")
-DEVICE_STATES = ("registered", "active", "held", "draining", "quarantined", "revoked")
+DEVICE_STATES = ("registered", "pending", "active", "held", "draining", "quarantined", "revoked")
 JOB_STATES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
 VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled")
 RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
@@ -98,6 +102,25 @@ class Blob(Base):
     expired_at: Mapped[datetime | None]
 
 
+class Project(Base):
+    """Owns devices, models, jobs and comparisons; people have their roles in it."""
+
+    __tablename__ = "projects"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+
+
+def _project_column() -> Any:
+    return mapped_column(
+        ForeignKey("projects.id"), index=True, default=caller.project_for_new_rows, server_default=DEFAULT_PROJECT
+    )
+
+
+def _creator_column() -> Any:
+    return mapped_column(default=caller.name_for_new_rows)
+
+
 class Device(Base):
     """An enrolled (or registered, not yet enrolled) board."""
 
@@ -117,6 +140,14 @@ class Device(Base):
     enrolled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=1)
+    project_id: Mapped[str] = _project_column()
+    created_by: Mapped[str | None] = _creator_column()
+    public_key: Mapped[str | None] = mapped_column(String(64))
+    """ed25519 key made on the device, hexadecimal"""
+    credential_issued_at: Mapped[datetime | None]
+    previous_credential_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    """still accepted until previous_credential_until, after a rotation"""
+    previous_credential_until: Mapped[datetime | None]
     changed_at: Mapped[datetime | None] = mapped_column(index=True)
     """last change that a claim's answer may depend on; other processes look for what is younger than their last look"""
     held_by: Mapped[str | None]
@@ -153,6 +184,14 @@ class JoinToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
     labels: Mapped[JsonObject]
+    board: Mapped[str | None]
+    """the only board kind it enrols; null: any"""
+    serial: Mapped[str | None]
+    """the only board serial it enrols; null: any"""
+    auto_accept: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """without it the device waits in state pending until a person accepts it"""
+    project_id: Mapped[str] = _project_column()
+    created_by: Mapped[str | None] = _creator_column()
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -171,6 +210,8 @@ class Model(Base):
     """what inspection found: inputs, outputs, n_parameters, architecture, opset"""
     data: Mapped[JsonObject | None]
     """data set: {"kind": "packaged", "name": ...} or {"kind": "npz", "sha256": ...}, or null"""
+    project_id: Mapped[str] = _project_column()
+    created_by: Mapped[str | None] = _creator_column()
     created_at: Mapped[datetime]
 
 
@@ -212,6 +253,9 @@ class Job(Base):
     progress: Mapped[float] = mapped_column(default=0.0)
     message: Mapped[str] = mapped_column(default="")
     error: Mapped[JsonObject | None]
+    project_id: Mapped[str] = _project_column()
+    created_by: Mapped[str | None] = _creator_column()
+    """who submitted it, as fairness between people counts: a user's identifier, or the operator token's name"""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -277,6 +321,8 @@ class Comparison(Base):
     b_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
     request: Mapped[JsonObject]
     """what was asked for, with the artifacts and devices it was resolved to"""
+    project_id: Mapped[str] = _project_column()
+    created_by: Mapped[str | None] = _creator_column()
     created_at: Mapped[datetime]
 
 

@@ -187,7 +187,7 @@ ROWS_OF_0001 = (
 """A job with a leased run and its result, as the first schema stores them."""
 
 ROWS_OF_0002 = (
-    "INSERT INTO comparisons VALUES ('c', 'c', 'aa', 's', 's', '{}', '2026-01-01 00:00:00')",
+    "INSERT INTO comparisons (id, name, kind, a_sha256, b_sha256, request, created_at) VALUES ('c', 'c', 'aa', 's', 's', '{}', '2026-01-01 00:00:00')",
     'INSERT INTO runs (id, kind, comparison_id, device_id, state, attempt, priority, "order", cancel_requested,'
     " created_at) VALUES ('rc', 'aa', 'c', 'd', 'completed', 1, 100, '{}', false, '2026-01-01 00:00:00')",
     "INSERT INTO results (run_id, attempt, report, report_sha256, provenance, verdict, energy_reason, created_at)"

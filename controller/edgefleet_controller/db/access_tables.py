@@ -1,0 +1,97 @@
+"""The tables of who may do what: users, their roles, tokens and sessions, who owns a file, and the audit log.
+
+Of every secret only a hash is stored: scrypt for passwords, SHA-256 for tokens, which have 256 random bits.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from edgefleet_controller.db.tables import Base, JsonObject, one_of
+
+ROLES = ("viewer", "operator", "admin")
+
+
+class User(Base):
+    """A person or a program with a name."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str | None]
+    """scrypt with its parameters; null: no password, API tokens only"""
+    is_admin: Mapped[bool]
+    """administers the whole fleet: users, projects, keys, the audit log, and every project"""
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class Membership(Base):
+    """The role of a user in a project."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (one_of("role", *ROLES),)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    role: Mapped[str]
+
+
+class ApiToken(Base):
+    """A token of a user, ``eot_...``; it may do no more than its user, and no more than its role."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (one_of("role", *ROLES),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    last_four: Mapped[str] = mapped_column(String(4))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    """the only project it is for; null: all of its user's"""
+    role: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class WebSession(Base):
+    """A browser that signed in; ``user_id`` is null for the first-start operator token."""
+
+    __tablename__ = "web_sessions"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+
+
+class BlobOwner(Base):
+    """A project one of whose people or boards sent this file; files are stored once, whoever sent them."""
+
+    __tablename__ = "blob_owners"
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+
+
+class AuditEntry(Base):
+    """One change by a person, or of who may do what; never updated or deleted. Each entry's hash covers the one before."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_object", "object_kind", "object_id"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    at: Mapped[datetime]
+    actor_kind: Mapped[str]
+    """operator_token, user, api_token, device, anonymous"""
+    actor: Mapped[str]
+    action: Mapped[str]
+    """route, or what happened, such as ``login_refused``"""
+    object_kind: Mapped[str | None]
+    object_id: Mapped[str | None]
+    project_id: Mapped[str | None]
+    before_sha256: Mapped[str | None] = mapped_column(String(64))
+    after_sha256: Mapped[str | None] = mapped_column(String(64))
+    address: Mapped[str | None]
+    """IP address of the client"""
+    detail: Mapped[JsonObject]
+    previous_sha256: Mapped[str] = mapped_column(String(64))
+    entry_sha256: Mapped[str] = mapped_column(String(64), unique=True)
