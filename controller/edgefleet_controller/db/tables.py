@@ -376,6 +376,8 @@ class Run(Base):
     requirement_sha256: Mapped[str | None] = mapped_column(ForeignKey("requirements.sha256"))
     slot: Mapped[int | None]
     """which of the variant's runs with a requirement it is, from 0; each goes to another device"""
+    leased_to: Mapped[str | None]
+    """the agent's start and claim that it was handed to, see runs.orphans"""
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[str]
     attempt: Mapped[int] = mapped_column(default=0)

@@ -34,6 +34,7 @@ def upgrade() -> None:
         runs.add_column(sa.Column("requirement_sha256", sa.String(64), nullable=True))
         runs.add_column(sa.Column("slot", sa.Integer(), nullable=True))
         runs.add_column(sa.Column("artifact_sha256", sa.String(64), nullable=True))
+        runs.add_column(sa.Column("leased_to", sa.String(), nullable=True))
         runs.create_foreign_key(
             op.f("fk_runs_requirement_sha256_requirements"), "requirements", ["requirement_sha256"], ["sha256"]
         )
@@ -67,7 +68,7 @@ def downgrade() -> None:
         runs.drop_constraint(op.f("ck_runs_has_a_device_or_a_requirement"), type_="check")
         runs.drop_constraint("uq_runs_slot", type_="unique")
         runs.drop_constraint(op.f("fk_runs_requirement_sha256_requirements"), type_="foreignkey")
-        for name in ("artifact_sha256", "slot", "requirement_sha256"):
+        for name in ("leased_to", "artifact_sha256", "slot", "requirement_sha256"):
             runs.drop_column(name)
         runs.alter_column("device_id", existing_type=sa.String(), nullable=False)
     _create_leased_index()
