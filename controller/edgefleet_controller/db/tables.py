@@ -75,7 +75,9 @@ def one_of(column: str, *values: str) -> CheckConstraint:
 PROVENANCES = ("measured", "simulated", "replayed", "emulated", "imported")
 DEVICE_KINDS = ("physical", "simulated", "emulated", "replay")
 DEVICE_STATES = ("registered", "pending", "active", "held", "draining", "quarantined", "revoked")
-JOB_STATES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
+JOB_STATES = ("waiting", "queued", "running", "cancelling", "cancelled", "completed", "failed")
+JOB_PRIORITIES = ("low", "normal", "high")
+COMPUTE_CLASSES = ("cpu", "gpu")
 VARIANT_STATES = ("queued", "compressing", "compiling", "dispatched", "completed", "failed", "cancelled")
 RUN_STATES = ("queued", "leased", "completed", "failed", "cancelled")
 RUN_KINDS = ("measure", "ab", "aa")
@@ -241,7 +243,12 @@ class Job(Base):
     """What a person asked for: one model, several recipes, targets and devices."""
 
     __tablename__ = "jobs"
-    __table_args__ = (one_of("state", *JOB_STATES), Index("ix_jobs_created_at", "created_at"))
+    __table_args__ = (
+        one_of("state", *JOB_STATES),
+        one_of("priority", *JOB_PRIORITIES),
+        Index("ix_jobs_created_at", "created_at"),
+        Index("ix_jobs_state", "state"),
+    )
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
@@ -261,6 +268,16 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     """rises with every change that ``?wait=`` should report"""
+    priority: Mapped[str] = mapped_column(default="normal", server_default="normal")
+    fair_end: Mapped[int | None] = mapped_column(BigInteger)
+    """where its user's next job of this priority begins, see ``jobs.fairness``"""
+    deadline_at: Mapped[datetime | None]
+    identity_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    """jobs with the same one make the same artifacts"""
+    remeasure_of: Mapped[str | None]
+    """the job whose artifacts this one only measures again"""
+    n_restarts: Mapped[int] = mapped_column(default=0, server_default="0")
+    """how often the watchdog began it again after its tasks were lost"""
 
 
 class Compression(Base):
@@ -294,7 +311,11 @@ class Variant(Base):
     """One recipe for one target within a job."""
 
     __tablename__ = "variants"
-    __table_args__ = (one_of("state", *VARIANT_STATES), UniqueConstraint("job_id", "ordinal"))
+    __table_args__ = (
+        one_of("state", *VARIANT_STATES),
+        one_of("compute", *COMPUTE_CLASSES),
+        UniqueConstraint("job_id", "ordinal"),
+    )
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     ordinal: Mapped[int]
@@ -307,6 +328,10 @@ class Variant(Base):
     compression_cached: Mapped[bool | None]
     artifact_key: Mapped[str | None] = mapped_column(ForeignKey("artifacts.key_sha256"))
     error: Mapped[JsonObject | None]
+    fair_tag: Mapped[int] = mapped_column(BigInteger, default=10_000, server_default="10000")
+    """its turn: lower ones are served first"""
+    compute: Mapped[str] = mapped_column(default="cpu", server_default="cpu")
+    """where it is compressed: cpu or gpu"""
 
 
 class Comparison(Base):
