@@ -84,7 +84,7 @@ RUN_KINDS = ("measure", "ab", "aa")
 ROLLOUT_STATES = ("canary", "rolling", "completed", "stopped", "cancelled")
 UPDATE_STATES = ("waiting", "offered", "succeeded", "failed")
 COMPARISON_KINDS = ("ab", "aa")
-ANALYSIS_STATES = ("queued", "running", "completed", "failed")
+ANALYSIS_STATES = ("queued", "running", "completed", "failed", "cancelled")
 OUTCOMES = ("faster", "slower", "no_difference")
 
 
@@ -235,6 +235,8 @@ class Analysis(Base):
     created_at: Mapped[datetime]
     requested_at: Mapped[datetime]
     """when it was last asked for; of several analyses of a model the newest request is shown"""
+    seen_at: Mapped[datetime | None]
+    """last sign of the process that runs it; a running one without signs is begun again"""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

@@ -24,9 +24,12 @@ def upgrade() -> None:
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('queued', 'running', 'completed', 'failed')", name=op.f("ck_analyses_state")),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name=op.f("ck_analyses_state")
+        ),
         sa.ForeignKeyConstraint(["model_sha256"], ["blobs.sha256"], name=op.f("fk_analyses_model_sha256_blobs")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_analyses")),
         sa.UniqueConstraint("key_sha256", name=op.f("uq_analyses_key_sha256")),
