@@ -31,14 +31,19 @@ def _count_macs(model: onnx.ModelProto) -> int | None:
     shapes = infer_shapes(model)
     total = 0
     for node in model.graph.node:
-        counter = _COUNTERS.get(node.op_type)
-        if counter is None:
-            continue
-        macs = counter(node, shapes)
+        macs = count_node_macs(node, shapes)
         if macs is None:
             return None
         total += macs
     return total
+
+
+def count_node_macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:
+    """Return the multiply-accumulates of one operator, 0 for one that has none, None where they are not known."""
+    if node.op_type in _NOT_COUNTABLE:
+        return None
+    counter = _COUNTERS.get(node.op_type)
+    return 0 if counter is None else counter(node, shapes)
 
 
 def infer_shapes(model: onnx.ModelProto) -> Shapes:
@@ -77,8 +82,19 @@ def _gemm_macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     return math.prod(output) * (left[0] if is_transposed else left[-1])
 
 
+def _conv_transpose_macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:
+    data, weight = shapes.get(node.input[0]), shapes.get(node.input[1])
+    if data is None or weight is None:
+        return None
+    return math.prod(data) * math.prod(weight[1:])
+
+
+_NOT_COUNTABLE: Final = frozenset({"Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan"})
+"""Operators with products that shapes alone do not tell: a count without them would be too low."""
+
 _COUNTERS: Final[Mapping[str, Callable[[onnx.NodeProto, Shapes], int | None]]] = {
     "Conv": _conv_macs,
+    "ConvTranspose": _conv_transpose_macs,
     "Gemm": _gemm_macs,
     "MatMul": _gemm_macs,
 }

@@ -63,11 +63,13 @@ class CompressRequest(StepRequest):
 
 
 class AnalyzeRequest(StepRequest):
-    """Look at a torch model before compression: layers, counts, sensitivities, expected sizes."""
+    """Look at a model before compression: layers, counts, sensitivities, expected sizes."""
 
     task: Literal["analyze"]
     model: Path
     data: dict[str, Any] | None = Field(None, description="Labelled data for the sensitivities; null: without them.")
+    recipes: list[dict[str, Any]] | None = Field(None, description="Whose sizes to expect; null: the presets.")
+    n_samples: int = Field(512, ge=1, le=1_000_000, description="Validation samples for the sensitivities, at most.")
     threads: int = Field(1, ge=1, le=256)
 
 

@@ -8,9 +8,11 @@ from typing import Any, Final
 import torch
 
 from edgefleet_compression.analysis import analyze as run_analysis
+from edgefleet_compression.analysis import analyze_graph
 from edgefleet_compression.candidate import Candidate, TorchCandidate, file_name, load_candidate, save_candidate
 from edgefleet_compression.child import Emit
 from edgefleet_compression.context import Context
+from edgefleet_compression.conversion.convert import convert_onnx
 from edgefleet_compression.data.dataset import Array, DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.data.registry import load_data
@@ -23,6 +25,7 @@ from edgefleet_compression.models.specs import check_input_shape, input_argument
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import RecipeOutcome, apply, pass_seed, run_recipe
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
+from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import parse_recipe
 from edgefleet_compression.records import Stats
 from edgefleet_compression.requests import AnalyzeRequest, CompressRequest, TrainModelRequest
@@ -122,15 +125,21 @@ def _metrics(candidate: Candidate, data: DataSet | None) -> dict[str, Any] | Non
 
 
 def analyze(request: AnalyzeRequest, emit: Emit) -> dict[str, Any]:
-    """Return the analysis of a torch model; an ONNX graph is refused."""
+    """Return the analysis of a model; of an ONNX file that has no torch form, what its shapes and weights say."""
     set_deterministic(request.threads)
-    candidate = load_candidate(request.model)
+    recipes = [parse_recipe(document) for document in request.recipes or ()] or list(PRESETS.values())
+    emit(0.0, "loading the model")
+    candidate, notes = load_candidate(request.model), ()
     if not isinstance(candidate, TorchCandidate):
-        raise PassRefused(
-            "Sensitivities need a torch model: give the network as safetensors with its structure. inspect counts a graph.",
-            code="needs_torch_model",
-        )
-    return run_analysis(candidate, load_data(request.data), emit=emit).model_dump(mode="json")
+        try:
+            conversion = convert_onnx(candidate)
+        except PassRefused as refusal:
+            obstacles = refusal.detail.get("obstacles") or [refusal.message]
+            return analyze_graph(candidate, obstacles, recipes).model_dump(mode="json")
+        candidate, notes = conversion.candidate, conversion.notes
+    data = load_data(request.data)
+    found = run_analysis(candidate, data, recipes=recipes, n_samples=request.n_samples, emit=emit)
+    return found.model_copy(update={"notes": notes}).model_dump(mode="json")
 
 
 def _curves(outcome: RecipeOutcome) -> list[dict[str, Any]]:
