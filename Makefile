@@ -55,9 +55,9 @@ test: setup $(BOARD_VENVS) .venv-tflite/.ready
 	EDGEFLEET_PY36="$(if $(PYTHON36),$(CURDIR)/.venv-runner36/bin/python)" \
 	EDGEFLEET_PY313="$(PYTHON313)" \
 	EDGEFLEET_TFLITE_PYTHON="$(CURDIR)/.venv-tflite/bin/python" \
-	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(TEST_ARGUMENTS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
 
-# a file of tests stays on one worker; each test's processes have their own host lock
+# a file of tests stays on one worker, the long ones of tests/acceptance first; each test's processes have their own host lock
 TEST_WORKERS ?= 2
 
 # CI must not skip what needs the boards' interpreters

