@@ -379,6 +379,15 @@ class Run(Base):
             sqlite_where=text("state = 'queued' AND device_id IS NULL"),
             postgresql_where=text("state = 'queued' AND device_id IS NULL"),
         ),
+        Index(
+            "ix_runs_same_artifact",
+            "artifact_sha256",
+            "device_id",
+            "priority",
+            "id",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
         # one run at a time on a device
         Index(
             "uq_runs_leased_device",

@@ -13,6 +13,7 @@ branch_labels = None
 depends_on = None
 
 UNASSIGNED = sa.text("state = 'queued' AND device_id IS NULL")
+QUEUED = sa.text("state = 'queued'")
 LEASED = sa.text("state = 'leased'")
 OLD_STATES = "state IN ('registered', 'active', 'held', 'revoked')"
 NEW_STATES = "state IN ('registered', 'active', 'held', 'draining', 'quarantined', 'revoked')"
@@ -53,6 +54,13 @@ def upgrade() -> None:
         sqlite_where=UNASSIGNED,
         postgresql_where=UNASSIGNED,
     )
+    op.create_index(
+        "ix_runs_same_artifact",
+        "runs",
+        ["artifact_sha256", "device_id", "priority", "id"],
+        sqlite_where=QUEUED,
+        postgresql_where=QUEUED,
+    )
     _create_rollouts()
 
 
@@ -61,6 +69,7 @@ def downgrade() -> None:
     for table in ("rollout_devices", "rollouts", "agent_releases"):
         op.drop_table(table)
     op.execute("DELETE FROM runs WHERE device_id IS NULL")
+    op.drop_index("ix_runs_same_artifact", table_name="runs")
     op.drop_index("ix_runs_unassigned", table_name="runs")
     op.drop_index("uq_runs_leased_device", table_name="runs")
     with op.batch_alter_table("runs") as runs:
