@@ -14,6 +14,7 @@ from edgefleet_controller.artifacts import endpoints as artifacts
 from edgefleet_controller.auth.guard import authorize
 from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, random_token
 from edgefleet_controller.blobs import endpoints as blobs
+from edgefleet_controller.auth.rate_limits import RateLimits
 from edgefleet_controller.blobs.store import LocalBlobStore
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.comparisons import endpoints as comparisons
@@ -29,6 +30,7 @@ from edgefleet_controller.models import endpoints as models
 from edgefleet_controller.models.inspection import ChildInspector, Inspector
 from edgefleet_controller.problems import MEDIA_TYPE, Problem, install_problem_handlers
 from edgefleet_controller.results import endpoints as results
+from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.runs import agent_endpoints as agent_runs
 from edgefleet_controller.runs import endpoints as runs
 from edgefleet_controller.services import Services
@@ -41,6 +43,7 @@ ROUTERS: Sequence[APIRouter] = (
     health.router,
     devices.router,
     models.router,
+    people.router,
     jobs.router,
     runs.router,
     results.router,
@@ -121,6 +124,7 @@ def _make_services(
     )
     services.database.subscribe(make_listener(services))
     return services
+        rate_limits=RateLimits.from_settings(settings),
 
 
 @asynccontextmanager

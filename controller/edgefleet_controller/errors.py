@@ -18,6 +18,10 @@ ControllerError                      500 internal_error
 │   ├── NoDevices                    422 no_devices
 │   ├── DeviceKindMismatch           422 device_kind_mismatch
 │   ├── InvalidCursor                422 invalid_cursor
+│   ├── ProjectRequired              422 project_required
+│   ├── UnknownUserNamed             422 unknown_user
+│   ├── PasswordRefused              422 password_refused
+│   ├── DeviceKeyRefused             422 device_key_refused
 │   ├── UnknownAxis                  422 unknown_axis
 │   ├── ProvenanceMixed              422 provenance_mixed
 │   ├── BlobHashMismatch             422 blob_hash_mismatch
@@ -27,7 +31,8 @@ ControllerError                      500 internal_error
 ├── NotAuthenticated                 401 not_authenticated
 │   └── JoinTokenRefused             401 join_token_refused
 ├── NotAllowed                       403 not_allowed
-│   └── ForeignOrigin                403 foreign_origin
+│   ├── ForeignOrigin                403 foreign_origin
+│   └── JoinTokenMismatch            403 join_token_mismatch
 ├── NotFound                         404 not_found
 ├── Conflict                         409 conflict
 │   ├── NameTaken                    409 name_taken
@@ -48,6 +53,7 @@ ControllerError                      500 internal_error
 ├── InspectionFailed                 503 inspection_failed
 ├── StoreUnavailable                 503 store_unavailable
 └── DiskFull                         507 disk_full
+├── TooManyRequests                  429 too_many_requests
 """
 
 from typing import Any, Literal
@@ -73,7 +79,8 @@ class ControllerError(Exception):
 class InvalidRequest(ControllerError):
     """The request is not valid; correct the fields that `errors` lists."""
 
-    status, code, fault = 422, "invalid_request", "client"
+    status, code = 422, "invalid_request"
+    fault: Fault = "client"
 
 
 class UnknownRecipe(InvalidRequest):
@@ -187,6 +194,30 @@ class UnknownAxis(InvalidRequest):
 
     code = "unknown_axis"
 
+class ProjectRequired(InvalidRequest):
+    """You have a role in several projects: say which one with the header X-Edgefleet-Project or --project."""
+
+    code = "project_required"
+
+
+class UnknownUserNamed(InvalidRequest):
+    """No user has this name or identifier; list them with `edgefleet user ls`."""
+
+    code = "unknown_user"
+
+
+class PasswordRefused(InvalidRequest):
+    """The password is too short, too long, or the present one is not right."""
+
+    code = "password_refused"
+
+
+class DeviceKeyRefused(InvalidRequest):
+    """The device does not prove that it holds its key: a key or signature is missing, malformed or wrong."""
+
+    code, fault = "device_key_refused", "device"
+
+
 
 class ProvenanceMixed(InvalidRequest):
     """Measured and other figures do not belong in one front; ask for one provenance."""
@@ -237,7 +268,8 @@ class JoinTokenRefused(NotAuthenticated):
 class NotAllowed(ControllerError):
     """This credential may not do that."""
 
-    status, code, fault = 403, "not_allowed", "client"
+    status, code = 403, "not_allowed"
+    fault: Fault = "client"
 
 
 class ForeignOrigin(NotAllowed):
@@ -250,6 +282,12 @@ class NotFound(ControllerError):
     """There is no such thing here, or it is not yours."""
 
     status, code, fault = 404, "not_found", "client"
+
+class JoinTokenMismatch(NotAllowed):
+    """The join token is for another kind of board or another serial number; nothing was used up."""
+
+    code, fault = "join_token_mismatch", "device"
+
 
 
 class Conflict(ControllerError):
@@ -369,3 +407,13 @@ class DiskFull(ControllerError):
     """The controller's disk is full; nothing was kept. Free space, then repeat the request."""
 
     status, code, retry = 507, "disk_full", True
+class TooManyRequests(ControllerError):
+    """Too many requests, or too many failed ones, in a short time; wait as long as Retry-After says."""
+
+    status, code, fault, retry = 429, "too_many_requests", "client", True
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many requests, or too many failed ones; try again in {retry_after_s} s.")
+        self.headers = {"Retry-After": str(retry_after_s)}
+
+

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.auth.rate_limits import RateLimits
 from edgefleet_controller.auth.tokens import TokenSource
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
@@ -32,6 +33,7 @@ class Services:
     wakeups: Wakeups
     inspector: Inspector
     operator_token: str
+    rate_limits: RateLimits
 
 
 def get_services(request: Request) -> Services:

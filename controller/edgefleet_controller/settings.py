@@ -36,6 +36,14 @@ class Settings(BaseSettings):
     presence_flush_s: float = Field(default=5.0, gt=0, description="interval at which last-seen times are stored")
     presence_timeout_s: float = Field(default=90.0, gt=0, description="silence after which a device counts as offline")
     join_token_ttl_s: float = Field(default=3600.0, gt=0, description="life of a join token")
+    session_s: float = Field(default=12 * 3600.0, gt=0, description="life of a browser's session")
+    requests_per_s: float = Field(
+        default=100.0, gt=0, description="requests per second of one credential in the long run"
+    )
+    requests_burst: float = Field(default=2000.0, ge=1, description="requests of one credential at once")
+    failures_per_min: float = Field(
+        default=20.0, ge=1, description="refused sign-ins and enrolments per minute of one address or user name"
+    )
     restart_queued_after_s: float = Field(
         default=15.0, gt=0, description="age at which a queued job is handed to the engine again"
     )

@@ -6,11 +6,17 @@ from types import MappingProxyType
 
 
 class Role(StrEnum):
-    """Who asks."""
+    """What a route asks for. Viewer, operator and admin are roles in a project, each holding those before it."""
 
     PUBLIC = "public"
     DEVICE = "device"
+    PERSON = "person"
+    """anyone who signed in, whatever the projects; the route shows and changes what is the caller's own"""
+    VIEWER = "viewer"
     OPERATOR = "operator"
+    ADMIN = "admin"
+    FLEET_ADMIN = "fleet_admin"
+    """the operator token of the first start, and users marked as administrators"""
 
 
 _PUBLIC = (
@@ -29,50 +35,81 @@ _DEVICE = (
     "HEAD /agent/v1/blobs/{sha256}",
     "PUT /agent/v1/blobs/{sha256}",
 )
-_OPERATOR = (
+_PERSON = (
+    "GET /v1/me",
+    "POST /v1/me/password",
+    "GET /v1/api-tokens",
+    "POST /v1/api-tokens",
+    "POST /v1/api-tokens/{token_id}/revoke",
+    "GET /v1/projects",
+    "POST /logout",
+)
+_VIEWER = (
     "GET /v1/devices",
-    "POST /v1/devices",
     "GET /v1/devices/{device_id}",
-    "POST /v1/devices/{device_id}/hold",
-    "POST /v1/devices/{device_id}/release",
-    "POST /v1/devices/{device_id}/revoke",
-    "POST /v1/join-tokens",
-    "PUT /v1/blobs/{sha256}",
     "GET /v1/blobs/{sha256}",
     "HEAD /v1/blobs/{sha256}",
     "GET /v1/models",
-    "POST /v1/models",
     "GET /v1/models/{model_id}",
+    "GET /v1/models/{model_id}/analysis",
+    "GET /v1/analyses/{analysis_id}",
     "GET /v1/jobs",
-    "POST /v1/jobs",
     "GET /v1/jobs/{job_id}",
     "GET /v1/jobs/{job_id}/events",
-    "POST /v1/jobs/{job_id}/cancel",
     "GET /v1/runs",
     "GET /v1/runs/{run_id}",
     "GET /v1/results",
     "GET /v1/front",
     "GET /v1/comparisons",
-    "POST /v1/comparisons",
     "GET /v1/comparisons/{comparison_id}",
-    "POST /v1/comparisons/{comparison_id}/cancel",
     "GET /v1/artifacts/{sha256}",
     "GET /v1/artifacts/{sha256}/manifest",
     "HEAD /v1/artifacts/{sha256}",
     "GET /",
     "GET /jobs/{job_id}",
-    "POST /logout",
+)
+_OPERATOR = (
+    "POST /v1/devices",
+    "POST /v1/devices/{device_id}/hold",
+    "POST /v1/devices/{device_id}/release",
+    "POST /v1/devices/{device_id}/revoke",
+    "POST /v1/join-tokens",
+    "PUT /v1/blobs/{sha256}",
+    "POST /v1/models",
+    "POST /v1/models/{model_id}/analysis",
+    "POST /v1/analyses/{analysis_id}/cancel",
+    "POST /v1/jobs",
+    "POST /v1/jobs/{job_id}/cancel",
+    "POST /v1/comparisons",
+    "POST /v1/comparisons/{comparison_id}/cancel",
+)
+_ADMIN = (
+    "GET /v1/projects/{project_id}/members",
+    "PUT /v1/projects/{project_id}/members/{user_id}",
+    "DELETE /v1/projects/{project_id}/members/{user_id}",
+)
+_FLEET_ADMIN = (
+    "GET /v1/users",
+    "POST /v1/users",
+    "POST /v1/users/{user_id}/disable",
+    "POST /v1/users/{user_id}/enable",
+    "POST /v1/users/{user_id}/password",
+    "POST /v1/projects",
 )
 
 ACCESS: Mapping[str, Role] = MappingProxyType(
     {
         **dict.fromkeys(_PUBLIC, Role.PUBLIC),
         **dict.fromkeys(_DEVICE, Role.DEVICE),
+        **dict.fromkeys(_PERSON, Role.PERSON),
+        **dict.fromkeys(_VIEWER, Role.VIEWER),
         **dict.fromkeys(_OPERATOR, Role.OPERATOR),
+        **dict.fromkeys(_ADMIN, Role.ADMIN),
+        **dict.fromkeys(_FLEET_ADMIN, Role.FLEET_ADMIN),
     }
 )
 
 
 def required_role(method: str, path: str) -> Role | None:
-    """The role a route asks for; None if nobody may use it because it was not listed."""
+    """What a route asks for; None if nobody may use it because it was not listed."""
     return ACCESS.get(f"{method} {path}")

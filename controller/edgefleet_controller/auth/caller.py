@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from edgefleet_controller.errors import ProjectRequired
+
 DEFAULT_PROJECT = "prj_default"
 """The project that every store has: whoever names no other works in it."""
 
@@ -64,9 +66,13 @@ def acting_as(caller: Caller | None) -> Iterator[None]:
 
 
 def project_for_new_rows() -> str:
-    """Where a new row belongs."""
+    """Where a new row belongs; ProjectRequired where a person has several projects and names none."""
     caller = _current.get()
-    return caller.project_id if caller is not None and caller.project_id is not None else DEFAULT_PROJECT
+    if caller is None or not caller.is_person:
+        return DEFAULT_PROJECT
+    if caller.project_id is None:
+        raise ProjectRequired
+    return caller.project_id
 
 
 def name_for_new_rows() -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 OPERATOR_PREFIX = "eot_"
 DEVICE_PREFIX = "edt_"
 JOIN_PREFIX = "ejt_"
+SESSION_PREFIX = "ews_"
 
 TokenSource = Callable[[str], str]
 
@@ -27,11 +28,6 @@ def hash_token(token: str) -> str:
 def equal_in_constant_time(left: str, right: str) -> bool:
     """Compare without telling by the time taken how much agrees."""
     return hmac.compare_digest(left.encode(), right.encode())
-
-
-def session_cookie(operator_token: str) -> str:
-    """The browser's cookie, derived from the token, so that a leaked cookie does not reveal the token."""
-    return hmac.new(operator_token.encode(), b"edgefleet web session", hashlib.sha256).hexdigest()
 
 
 def load_operator_token(path: Path, tokens: TokenSource = random_token) -> str:

@@ -9,7 +9,9 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.auth.caller import acting_as
 from edgefleet_controller.clock import Clock, SystemClock
+from edgefleet_controller.db.scoping import limit_to_caller
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -57,6 +59,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
 
 
+class _ScopedSession(Session):
+    """Sees what the caller of the present request may see, see ``db.scoping``."""
+
+
+event.listen(_ScopedSession, "do_orm_execute", limit_to_caller)
+
+
 class Database:
     """Hands out sessions; a writing one commits once, when its block ends without an exception."""
 
@@ -78,19 +87,20 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that never commits; on SQLite it does not wait for writers."""
-        with Session(self._readers, autoflush=False, info={"clock": self.clock}) as session:
+        with _ScopedSession(self._readers, autoflush=False, info={"clock": self.clock}) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that commits at the end of the block and then tells the listeners what changed."""
-        with Session(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
+        with _ScopedSession(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
             yield session
             session.commit()
             changes: dict[Change, None] = session.info["changes"]
-        for change in changes:
-            for listener in self._listeners:
-                listener(change)
+        with acting_as(None):  # what follows from the change is no longer the caller's doing
+            for change in changes:
+                for listener in self._listeners:
+                    listener(change)
 
     def ping(self) -> None:
         """Raise if the store cannot be reached."""

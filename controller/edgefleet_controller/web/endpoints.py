@@ -4,16 +4,17 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, RedirectResponse
 
-from edgefleet_controller.auth.guard import COOKIE_NAME
-from edgefleet_controller.auth.tokens import equal_in_constant_time, session_cookie
+from edgefleet_controller.auth.guard import COOKIE_NAME, refuse_foreign_origin
+from edgefleet_controller.auth.signing_in import SignIn, begin_session, end_session
 from edgefleet_controller.errors import NotAuthenticated
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.pagination import PageQuery
-from edgefleet_controller.services import ReadSession, Services, ServicesOf
+from edgefleet_controller.services import ReadSession, ServicesOf
 from edgefleet_controller.web.job_page import job_page
 from edgefleet_controller.web.rendering import render
 
@@ -23,21 +24,38 @@ N_EVENTS = 1000
 
 
 @router.get("/login")
-def show_login(services: ServicesOf, request: Request, token: str | None = None) -> Response:
-    """The form; with ``?token=`` in the address the sign-in itself, for the link that ``edgefleet serve`` prints."""
-    return render("login.html", failed=False) if token is None else _sign_in(services, request, token)
+def show_login() -> Response:
+    """The form."""
+    return render("login.html", failed=False)
 
 
 @router.post("/login")
 async def log_in(services: ServicesOf, request: Request) -> Response:
-    """Sign in with the operator token."""
+    """Sign in with a name and a password, or with an API token or the operator token."""
+    if request.headers.get("Origin") is not None:
+        refuse_foreign_origin(request)
     fields = parse_qs((await request.body()).decode(errors="replace"))
-    return _sign_in(services, request, fields.get("token", [""])[0].strip())
+    given = SignIn(*(fields.get(name, [""])[0].strip() for name in ("name", "password", "token")))
+    address = request.client.host if request.client is not None else "unknown"
+    cookie = await run_in_threadpool(begin_session, services, given, address)
+    if cookie is None:
+        return render("login.html", NotAuthenticated.status, failed=True)
+    response = RedirectResponse("/", status_code=303, headers={"Cache-Control": "no-store"})
+    response.set_cookie(
+        COOKIE_NAME,
+        cookie,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+        max_age=int(services.settings.session_s),
+    )
+    return response
 
 
 @router.post("/logout")
-def log_out() -> Response:
-    """Forget the cookie."""
+def log_out(services: ServicesOf, request: Request) -> Response:
+    """End the browser's session."""
+    end_session(services, request.cookies.get(COOKIE_NAME))
     response = RedirectResponse("/login", status_code=303)
     response.delete_cookie(COOKIE_NAME)
     return response
@@ -62,13 +80,3 @@ def show_job(job_id: str, session: ReadSession) -> Response:
     job = job_service.find(session, job_id)
     events = jobs.events_after(session, job_id, 0, N_EVENTS)
     return render("job.html", job=job, is_ended=job.state in ENDED, events=events, page=job_page(session, job_id))
-
-
-def _sign_in(services: Services, request: Request, token: str) -> Response:
-    if not equal_in_constant_time(token, services.operator_token):
-        return render("login.html", NotAuthenticated.status, failed=True)
-    response = RedirectResponse("/", status_code=303, headers={"Cache-Control": "no-store"})
-    is_https = request.url.scheme == "https"
-    cookie = session_cookie(services.operator_token)
-    response.set_cookie(COOKIE_NAME, cookie, httponly=True, samesite="lax", secure=is_https, max_age=30 * 86400)
-    return response

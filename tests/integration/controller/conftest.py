@@ -177,6 +177,18 @@ class Fleet:
         assert self.anonymous.post("/agent/v1/claim", json=body, headers=device.headers).status_code == 204
         return device
 
+    def add_user(self, role: str, project: str = "default") -> dict[str, str]:
+        """A user with this role (or fleet admin, disabled, nobody); returns the headers of a token of the user's."""
+        name = f"{role.replace(' ', '-')}-{project}"
+        self.post("/v1/users", {"name": name, "is_admin": role == "fleet admin"})
+        if role in ("viewer", "operator", "admin"):
+            answer = self.operator.put(f"/v1/projects/{project}/members/{name}", json={"role": role})
+            assert answer.status_code == 200, answer.text
+        token = self.post("/v1/api-tokens", {"name": "test", "user": name, "role": "admin"})["token"]
+        if role == "disabled":
+            self.post(f"/v1/users/{name}/disable")
+        return {"Authorization": f"Bearer {token}"}
+
     def add_model(self, name: str = "net") -> JsonObject:
         return self.post("/v1/models", {"name": name, "blob_sha256": self.upload(b"model " + name.encode())})
 

@@ -22,7 +22,7 @@ def browser(fleet: Fleet) -> Iterator[httpx.Client]:
 def test_a_stranger_is_sent_to_sign_in(fleet: Fleet) -> None:
     answer = fleet.anonymous.get("/", headers=HTML)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/login")
-    assert "Operator token" in fleet.anonymous.get("/login").text
+    assert 'type="password"' in fleet.anonymous.get("/login").text
 
 
 def test_a_wrong_token_does_not_sign_in(fleet: Fleet) -> None:
@@ -32,11 +32,16 @@ def test_a_wrong_token_does_not_sign_in(fleet: Fleet) -> None:
 
 
 def test_the_cookie_is_not_the_token_and_is_kept_from_scripts(fleet: Fleet) -> None:
-    answer = fleet.anonymous.get("/login", params={"token": fleet.services.operator_token})
+    answer = fleet.anonymous.post("/login", data={"token": fleet.services.operator_token})
     cookie = answer.headers["Set-Cookie"]
     assert fleet.services.operator_token not in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
+
+
+def test_a_token_in_an_address_does_not_sign_in(fleet: Fleet) -> None:
+    answer = fleet.anonymous.get("/login", params={"token": fleet.services.operator_token})
+    assert "Set-Cookie" not in answer.headers
 
 
 def test_a_forged_cookie_is_refused(fleet: Fleet) -> None:
@@ -60,6 +65,26 @@ def test_signing_out_forgets_the_cookie(fleet: Fleet, browser: httpx.Client) -> 
     assert browser.get("/").status_code == 200
     assert browser.post("/logout", headers={"Origin": fleet.url}).status_code == 303
     assert browser.get("/").status_code == 303
+
+
+def test_a_copied_cookie_is_worth_nothing_after_signing_out(fleet: Fleet, browser: httpx.Client) -> None:
+    copied = {**HTML, "Cookie": f"edgefleet_session={browser.cookies['edgefleet_session']}"}
+    assert fleet.anonymous.get("/", headers=copied).status_code == 200
+    browser.post("/logout", headers={"Origin": fleet.url})
+    assert fleet.anonymous.get("/", headers=copied).status_code == 303
+
+
+def test_a_session_ends_by_itself(fleet: Fleet, browser: httpx.Client) -> None:
+    fleet.clock.advance(fleet.services.settings.session_s)
+    assert browser.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_change_that_the_browser_says_comes_from_elsewhere_is_refused(
+    fleet: Fleet, browser: httpx.Client, site: str
+) -> None:
+    answer = browser.post("/v1/join-tokens", json={}, headers={"Origin": fleet.url, "Sec-Fetch-Site": site})
+    assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")
 
 
 def test_what_people_and_devices_send_is_escaped(fleet: Fleet, browser: httpx.Client) -> None:
