@@ -143,6 +143,11 @@ class Fleet:
         for process in processes:
             process.wait(30)
 
+    def stop_all(self) -> None:
+        """End what was started in order, agents before their controller."""
+        for process in reversed(self._started):
+            self.stop(process)
+
     def kill_all(self) -> None:
         """End whatever the test left running."""
         for process in self.processes():
@@ -156,6 +161,14 @@ class Fleet:
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """An empty controller directory; whatever still runs at the end is killed."""
     fleet = Fleet(tmp_path)
+    yield fleet
+    fleet.kill_all()
+
+
+@pytest.fixture(scope="module")
+def empty_fleet_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """An empty controller directory for all tests of a file."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
     yield fleet
     fleet.kill_all()
 

@@ -1,6 +1,5 @@
 """A person's own ONNX file, by the commands of the README."""
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def enrolled(fleet: "Fleet") -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
-    controller = fleet.start_controller()
-    token = fleet.json("device", "add", "this-host", "--json")["join_token"]
-    return controller, fleet.start_agent(token)
+@pytest.fixture(scope="module")
+def fleet(empty_fleet_of_module: "Fleet") -> "Fleet":
+    """One controller and one agent for all tests of this file; every test brings a model of its own name."""
+    empty_fleet_of_module.start_controller()
+    token = empty_fleet_of_module.json("device", "add", "this-host", "--json")["join_token"]
+    empty_fleet_of_module.start_agent(token)
+    return empty_fleet_of_module
 
 
-def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
-    fleet: "Fleet", own_model: tuple[Path, Path]
-) -> None:
-    controller, agent = enrolled(fleet)
+def test_own_onnx_file_is_measured_in_fp32_and_int8(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
     file, data = own_model
     fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
     job = fleet.json("job", "submit", "mine", "--seconds", "0.5", "--json")
@@ -40,16 +39,13 @@ def test_own_onnx_file_is_measured_in_fp32_and_int8_and_nothing_is_left_running(
         assert row["energy"] == {"value_mj": None, "reason": "no_sensor"} | row["energy"]
         assert row["provenance"] == "measured"
         assert row["accuracy_device"] == row["accuracy_host"]
-    fleet.stop(agent, controller)
-    assert [process.cmdline() for process in fleet.processes()] == []
 
 
 def test_own_onnx_file_is_pruned_trained_and_quantized(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
-    enrolled(fleet)
     file, data = own_model
-    fleet.json("model", "add", str(file), "--name", "mine", "--data", str(data), "--json")
+    fleet.json("model", "add", str(file), "--name", "trained", "--data", str(data), "--json")
     job = fleet.json(
-        "job", "submit", "mine", "--recipe", "baseline", "--recipe", "prune50-int8", "--seconds", "0.3", "--json"
+        "job", "submit", "trained", "--recipe", "baseline", "--recipe", "prune50-int8", "--seconds", "0.3", "--json"
     )
     watched = fleet.json("job", "watch", job["id"], "--json")
     rows = {row["name"]: row for row in watched["variants"]}
@@ -63,7 +59,6 @@ def test_own_onnx_file_is_pruned_trained_and_quantized(fleet: "Fleet", own_model
 def test_training_passes_are_refused_where_a_file_has_no_torch_form_and_the_other_variants_go_on(
     fleet: "Fleet", own_model: tuple[Path, Path]
 ) -> None:
-    enrolled(fleet)
     file, data = own_model
     model = onnx.load(file)
     model.graph.node[1].op_type = "Selu"
@@ -85,7 +80,6 @@ def test_training_passes_are_refused_where_a_file_has_no_torch_form_and_the_othe
 def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(
     fleet: "Fleet", own_model: tuple[Path, Path]
 ) -> None:
-    enrolled(fleet)
     fleet.json("model", "add", str(own_model[0]), "--name", "bare", "--json")
     job = fleet.json("job", "submit", "bare", "--recipe", "int8", "--seconds", "0.3", "--json")
     row = fleet.json("job", "watch", job["id"], "--json")["variants"][0]
@@ -94,12 +88,17 @@ def test_a_model_without_data_is_calibrated_on_random_inputs_and_says_so(
 
 
 def test_a_second_job_reuses_the_compression_and_measures_again(fleet: "Fleet", own_model: tuple[Path, Path]) -> None:
-    enrolled(fleet)
-    fleet.json("model", "add", str(own_model[0]), "--name", "mine", "--data", str(own_model[1]), "--json")
+    fleet.json("model", "add", str(own_model[0]), "--name", "again", "--data", str(own_model[1]), "--json")
     rows = []
     for _ in range(2):
-        job = fleet.json("job", "submit", "mine", "--recipe", "int8", "--seconds", "0.3", "--json")
+        job = fleet.json("job", "submit", "again", "--recipe", "fp16", "--seconds", "0.3", "--json")
         rows.append(fleet.json("job", "watch", job["id"], "--json")["variants"][0])
     assert [row["compression_cached"] for row in rows] == [False, True]
     assert rows[0]["artifact_sha256"] == rows[1]["artifact_sha256"]
     assert rows[0]["samples_sha256"] != rows[1]["samples_sha256"]
+
+
+def test_ending_controller_and_agent_leaves_nothing_running(fleet: "Fleet") -> None:
+    """Last: it ends what the tests above share."""
+    fleet.stop_all()
+    assert [process.cmdline() for process in fleet.processes()] == []
