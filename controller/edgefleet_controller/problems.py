@@ -8,7 +8,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, OperationalError, StatementError
 from starlette.exceptions import HTTPException
 
 from edgefleet_agent.wire.base import PROTOCOL_VERSION
@@ -78,6 +78,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_store_error)
     app.add_exception_handler(DataError, _on_data_error)
+    app.add_exception_handler(StatementError, _on_statement_error)
     app.add_exception_handler(Exception, _on_unknown)
 
 
@@ -120,6 +121,13 @@ def _on_store_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_data_error(request: Request, _error: Exception) -> JSONResponse:
     return problem_response(request, InvalidRequest("A value cannot be stored, such as text with a NUL character."))
+
+
+def _on_statement_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StatementError)
+    if isinstance(error.orig, ControllerError):  # raised while a row's defaults were computed
+        return problem_response(request, error.orig)
+    return _on_unknown(request, error)
 
 
 def _on_unknown(request: Request, error: Exception) -> JSONResponse:

@@ -35,8 +35,9 @@ async def upload_blob(sha256: Sha256, services: ServicesOf, request: Request, re
 
 @router.head("/blobs/{sha256}", include_in_schema=False)
 @router.get("/blobs/{sha256}", response_class=Response, responses=FILE)
-def download_blob(sha256: Sha256, services: ServicesOf, request: Request) -> Response:
-    """Any stored file, such as the raw samples of a run."""
+def download_blob(sha256: Sha256, session: ReadSession, services: ServicesOf, request: Request) -> Response:
+    """A file of one's own projects, such as the raw samples of a run."""
+    service.require_readable(session, sha256)
     return send_blob(request, sha256, services.blobs.path(sha256))
 
 

@@ -1,23 +1,51 @@
 """The rows of stored files."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.report import BlobRef
-from edgefleet_controller.db.tables import Blob
+from edgefleet_controller.auth.caller import acting_as
+from edgefleet_controller.db.access_tables import BlobOwner
+from edgefleet_controller.db.scoping import UNSCOPED
+from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job
 
 OCTETS = "application/octet-stream"
+ALL_PROJECTS: Mapping[str, Any] = MappingProxyType({UNSCOPED: True})
+"""A file is stored once, whichever project sent it first."""
 
 
 def record_blob(session: Session, ref: BlobRef, now: datetime, media_type: str = OCTETS) -> bool:
     """Note that the file is in the store; False if that was known."""
     # two may upload the same file at once: whoever is second finds the row, or merges into it
-    if session.get(Blob, ref.sha256) is not None:
+    if session.get(Blob, ref.sha256, execution_options=ALL_PROJECTS) is not None:
         return False
-    session.merge(Blob(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type, created_at=now))
-    session.flush()
+    blob = Blob(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type, created_at=now)
+    with acting_as(None):  # merging reads first, and must see another project's row
+        session.merge(blob)
+        session.flush()
     return True
+
+
+def own_blob(session: Session, sha256: str, project_id: str) -> None:
+    """Note that the project has the file, because one of its people or boards sent all of it."""
+    session.merge(BlobOwner(sha256=sha256, project_id=project_id))
+    session.flush()
+
+
+def is_readable(session: Session, sha256: str) -> bool:
+    """Whether the file belongs to the caller's projects: sent by them, or made for one of their jobs."""
+    # all of these are limited to the caller's projects by the session
+    made = (
+        select(Artifact.key_sha256).where(Artifact.sha256 == sha256),
+        select(Job.id).where(Job.evaluation_sha256 == sha256),
+        select(Compression.key_sha256).where(Compression.candidate_sha256 == sha256),
+    )
+    return find_blob(session, sha256) is not None or any(session.scalar(query.limit(1)) is not None for query in made)
 
 
 def find_blob(session: Session, sha256: str) -> Blob | None:

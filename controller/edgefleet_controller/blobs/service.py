@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.auth.caller import current_caller, project_for_new_rows
 from edgefleet_controller.blobs import repository
 from edgefleet_controller.db.database import Database, now_of
+from edgefleet_controller.db.tables import Device
 from edgefleet_controller.errors import NotFound, NotLeased, StaleAttempt
 from edgefleet_controller.runs import repository as runs
 
@@ -19,7 +21,23 @@ ORDERED_FILES = ("artifact", "evaluation", "golden")
 def record(database: Database, ref: BlobRef) -> bool:
     """Note a received file; True if it is new."""
     with database.writing() as session:
-        return repository.record_blob(session, ref, now_of(session))
+        is_new = repository.record_blob(session, ref, now_of(session))
+        repository.own_blob(session, ref.sha256, _project_of_caller(session))
+        return is_new
+
+
+def require_readable(session: Session, sha256: str) -> None:
+    """NotFound unless the file belongs to the caller's projects."""
+    caller = current_caller()
+    if caller is not None and caller.projects is not None and not repository.is_readable(session, sha256):
+        raise NotFound(f"There is no file {sha256}.")
+
+
+def _project_of_caller(session: Session) -> str:
+    caller = current_caller()
+    if caller is not None and caller.kind == "device":
+        return session.get_one(Device, caller.name).project_id
+    return project_for_new_rows()
 
 
 def require_assigned(session: Session, device_id: str, sha256: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.auth.caller import project_for_new_rows
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.tables import IdempotencyKey
 from edgefleet_controller.errors import IdempotencyInProgress, IdempotencyKeyReused
@@ -17,7 +18,7 @@ from edgefleet_controller.errors import IdempotencyInProgress, IdempotencyKeyReu
 
 def begin_once(session: Session, key: str, operation: str, body: str) -> dict[str, Any] | None:
     """The stored answer if the request was answered before; None if it is now ours to answer, see ``finish_once``."""
-    body_sha256 = hashlib.sha256(body.encode()).hexdigest()
+    body_sha256, operation = hashlib.sha256(body.encode()).hexdigest(), _within_project(operation)
     stored = session.get(IdempotencyKey, (key, operation))
     if stored is None:
         _reserve(session, key, operation, body_sha256)
@@ -29,9 +30,14 @@ def begin_once(session: Session, key: str, operation: str, body: str) -> dict[st
 
 def finish_once(session: Session, key: str, operation: str, status: int, response: dict[str, Any]) -> None:
     """Keep the answer for repetitions."""
-    stored = session.get_one(IdempotencyKey, (key, operation))
+    stored = session.get_one(IdempotencyKey, (key, _within_project(operation)))
     stored.status, stored.response = status, response
     session.flush()
+
+
+def _within_project(operation: str) -> str:
+    """Keys of one project answer nothing of another's."""
+    return f"{operation} {project_for_new_rows()}"
 
 
 def _reserve(session: Session, key: str, operation: str, body_sha256: str) -> None:

@@ -100,6 +100,7 @@ def _device_of_token(session: Session, token: JoinToken, request: EnrolRequest) 
             raise InvalidRequest(f"{name[:64]!r} cannot be a device's name: it must match {NAME_PATTERN}.")
         kind = request.device_kind or "physical"
         device = _new_device(session, name, request.facts.board, kind, token.labels | request.facts.labels)
+        device.project_id, device.created_by = token.project_id, token.created_by
         _insert(session, device)
         return device
     bound = repository.find_locked(session, token.device_id)
