@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +19,7 @@ from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.factorisation import split_, widen_embeddings_
 from edgefleet_compression.inspection import graph_precision, inspect_model_file, read_onnx
 from edgefleet_compression.layers import resize_
+from edgefleet_compression.models.blocks import find_units
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.onnx_plan import parse_plan
 from edgefleet_compression.precision import Precision
@@ -125,12 +126,26 @@ def build_network(structure: Structure) -> nn.Module:
 def build_float_network(structure: Structure) -> nn.Module:
     """Return the structure's network without fake-quant, in eval mode, its weights as its family initialises them."""
     model = build_model(structure.architecture, structure.arguments)
+    if structure.removed:
+        _remove_units_(model, structure.removed)
     if structure.factorised:
         split_(model, structure.factorised)
     if structure.layers:
         resize_(model, structure.layers)
     widen_embeddings_(model, structure.factorised)
     return model.eval()
+
+
+def _remove_units_(model: nn.Module, names: Sequence[str]) -> None:
+    units = find_units(model)
+    unknown = sorted(set(names) - set(units))
+    if unknown:
+        raise ModelFileInvalid(
+            f"The architecture has no removable block {unknown[0]!r}: the file was written by another version.",
+            code="structure_mismatch",
+        )
+    for name in names:
+        units[name].remove_(model)
 
 
 def float_network(candidate: TorchCandidate) -> nn.Module:

@@ -11,6 +11,7 @@ Order rules (each with its code), checked when a recipe is made:
 - ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
 - ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
 - ``allocation_ambiguous``, ``allocation_incomplete``, ``bits_ambiguous``: see ``passes/specs/allocation.py`` and ``quantize.py``.
+- ``amount_ambiguous``: see ``passes/specs/remove_blocks.py``.
 - ``data_free_mixed``: a recipe either looks at the data set or does not.
 - ``format_unsupported``, ``fake_quant_not_static``, ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
   see ``passes/specs.py``.
@@ -33,6 +34,7 @@ from edgefleet_compression.passes.specs import (
     LowRank,
     PruneWeights,
     Quantize,
+    RemoveBlocks,
     Sparsify,
     Spec,
     StructuredPrune,
@@ -55,12 +57,12 @@ class _OrderState:
         self.edited = False
         self.sparsified = False
 
-    def accept_prune(self) -> None:
+    def accept_prune(self, kind: str) -> None:
         if self.quantized_by:
             raise PydanticCustomError(
                 "prune_after_quantize",
-                "structured_prune cannot follow {by}: structure is edited before numbers are. Prune first, {by} last.",
-                {"by": self.quantized_by},
+                "{kind} cannot follow {by}: structure is edited before numbers are. {kind} first, {by} last.",
+                {"by": self.quantized_by, "kind": kind},
             )
         self.edited = True
 
@@ -170,8 +172,8 @@ class Recipe(Spec):
     def _order(self) -> "Recipe":
         state = _OrderState()
         for spec in self.passes:
-            if isinstance(spec, StructuredPrune):
-                state.accept_prune()
+            if isinstance(spec, StructuredPrune | RemoveBlocks):
+                state.accept_prune(spec.kind)
             elif isinstance(spec, LotteryTicket):
                 state.accept_lottery_ticket()
             elif isinstance(spec, PruneWeights):
@@ -263,6 +265,7 @@ RULE_CODES = frozenset(
     {
         "allocation_ambiguous",
         "allocation_incomplete",
+        "amount_ambiguous",
         "amount_not_n_of_m",
         "bits_ambiguous",
         "budget_ambiguous",

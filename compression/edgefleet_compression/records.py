@@ -65,6 +65,7 @@ class StepRecord(_Record):
     before: Stats
     after: Stats
     changes: tuple[LayerChange, ...] = ()
+    removed: tuple[str, ...] = Field((), description="Blocks and layers that the pass took out, first one first.")
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = Field((), description="Stable notes, for example calibration_random.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Figures of the pass on the validation split.")

@@ -105,6 +105,10 @@ class Structure(_Part):
     layers: dict[LayerName, LayerShape] = Field(
         default_factory=dict, description="Channel counts that replace the architecture's own; empty: as instantiated."
     )
+    removed: tuple[LayerName, ...] = Field(
+        (),
+        description="Blocks and layers of the architecture whose work is gone; of a projecting one the shortcut stays.",
+    )
     factorised: dict[LayerName, Literal["channel", "spatial"]] = Field(
         default_factory=dict, description="Layers of the architecture that are two layers here, and in which form."
     )

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from torch import Tensor, nn
 
+from edgefleet_compression.models.blocks import Bypass
 from edgefleet_compression.models.mobilenet_v2 import round_width
 from edgefleet_compression.models.specs import EfficientNetArguments
 
@@ -67,6 +68,10 @@ class Block(nn.Module):
         """Map (n, n_in, h, w) to (n, n_out, h / stride, w / stride)."""
         y: Tensor = self.body(x)
         return x + y if self.has_shortcut else y
+
+    def bypass(self) -> nn.Module | None:
+        """Return the shortcut alone; None where there is none."""
+        return Bypass() if self.has_shortcut else None
 
 
 class EfficientNet(nn.Module):

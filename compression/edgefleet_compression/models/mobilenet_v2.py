@@ -7,6 +7,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from edgefleet_compression.models.blocks import Bypass
 from edgefleet_compression.models.specs import MobileNetV2Arguments
 
 EXPANSIONS: Final = (1, 6, 6, 6, 6, 6, 6)
@@ -50,6 +51,10 @@ class InvertedResidual(nn.Module):
         """Map (n, n_in, h, w) to (n, n_out, h / stride, w / stride)."""
         y: Tensor = self.body(x)
         return x + y if self.has_shortcut else y
+
+    def bypass(self) -> nn.Module | None:
+        """Return the shortcut alone; None where there is none."""
+        return Bypass() if self.has_shortcut else None
 
 
 class MobileNetV2(nn.Module):

@@ -4,8 +4,11 @@ ReLU and shortcut are modules and the sum is a plain ``+``, so that torch.fx see
 stored; no value is shared between two calls of one module.
 """
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
+from edgefleet_compression.models.blocks import Bypass
 from edgefleet_compression.models.specs import ResNetArguments
 from edgefleet_compression.models.specs.resnet import BOTTLENECK_EXPANSION
 
@@ -15,6 +18,13 @@ def make_shortcut(n_in: int, n_out: int, *, stride: int) -> nn.Module:
     if stride == 1 and n_in == n_out:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+
+
+def shortcut_alone(shortcut: nn.Module) -> nn.Module:
+    """Return what stays of a block without its work; an input that left a ReLU needs no other one."""
+    if isinstance(shortcut, nn.Identity):
+        return Bypass()
+    return nn.Sequential(OrderedDict(shortcut=shortcut, relu=nn.ReLU()))
 
 
 class BasicBlock(nn.Module):
@@ -34,6 +44,10 @@ class BasicBlock(nn.Module):
         """Map (n, n_in, h, w) to (n, width, h / stride, w / stride)."""
         inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(inner + self.shortcut(x))  # type: ignore[no-any-return]
+
+    def bypass(self) -> nn.Module:
+        """Return the shortcut alone."""
+        return shortcut_alone(self.shortcut)
 
 
 class BottleneckBlock(nn.Module):
@@ -57,6 +71,10 @@ class BottleneckBlock(nn.Module):
         """Map (n, n_in, h, w) to (n, 4 width, h / stride, w / stride)."""
         inner = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
         return self.relu3(self.bn3(self.conv3(inner)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+    def bypass(self) -> nn.Module:
+        """Return the shortcut alone."""
+        return shortcut_alone(self.shortcut)
 
 
 class ResNet(nn.Module):

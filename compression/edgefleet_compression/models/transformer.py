@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from edgefleet_compression.models.blocks import Bypass
 from edgefleet_compression.models.specs import PADDING_ID, TransformerArguments
 
 MASKED: Final = -1e4
@@ -73,6 +74,10 @@ class EncoderLayer(nn.Module):
             return y
         x = self.attention_norm(x + self.attention_dropout(self.attention(x, is_padding)))
         return self.norm(x + self.dropout(self.down(self.gelu(self.up(x)))))  # type: ignore[no-any-return]
+
+    def bypass(self) -> nn.Module:
+        """Return the hidden states alone: both residual sums hand them on."""
+        return Bypass()
 
 
 class TransformerEncoder(nn.Module):

@@ -1,6 +1,5 @@
-"""Carry out a recipe: its passes in order, each with its own seed, BatchNorm re-estimated for every arm."""
+"""Carry out a recipe: its passes in order, each with its own seed."""
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,19 @@ from edgefleet_compression.child import Emit
 from edgefleet_compression.context import CHECKPOINT_EVERY_STEPS, Context, no_progress
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.fitting import fit_to
-from edgefleet_compression.evaluate import as_tensor
 from edgefleet_compression.passes import (
     cast,
     lottery_ticket,
     low_rank,
     prune_weights,
     quantize,
+    remove_blocks,
     structured_prune,
     train,
 )  # they register themselves with apply
 from edgefleet_compression.passes.dispatch import apply
 from edgefleet_compression.passes.finished import FinishedPasses
-from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import Cast, Quantize
-from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.records import StepRecord
 from edgefleet_compression.training.compute import Compute
@@ -36,9 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecipeOutcome", "apply", "pass_seed", "run_recipe"]
 
-_REGISTERED: Final = (cast, lottery_ticket, low_rank, prune_weights, quantize, structured_prune, train)
-
-BATCHNORM_KEPT: Final = "batchnorm_kept_no_data"
+_REGISTERED: Final = (cast, lottery_ticket, low_rank, prune_weights, quantize, remove_blocks, structured_prune, train)
 
 
 @dataclass(frozen=True)
@@ -96,9 +91,8 @@ def run_recipe(
             current = _with_notes(current, conversion.notes)
         if finished:
             finished.keep(index, current)
-    current, notes = _reestimated(current, data)
     records = current.history[len(candidate.history) :]
-    notes += tuple(note for record in records for note in record.notes)
+    notes = tuple(note for record in records for note in record.notes)
     if conversion is None:
         return RecipeOutcome(current, records, tuple(dict.fromkeys(notes)))
     return RecipeOutcome(current, records, tuple(dict.fromkeys((*conversion.notes, *notes))), conversion.difference)
@@ -127,16 +121,6 @@ def _needs_torch(recipe: Recipe) -> bool:
         isinstance(spec, Cast) or (isinstance(spec, Quantize) and not spec.needs_torch) for spec in recipe.passes
     )
     return not all(takes_onnx)
-
-
-def _reestimated(candidate: Candidate, data: DataSet | None) -> tuple[Candidate, tuple[str, ...]]:
-    if not isinstance(candidate, TorchCandidate) or candidate.structure.is_simulated:
-        return candidate, ()
-    if data is None:
-        return candidate, (BATCHNORM_KEPT,)
-    model = copy.deepcopy(candidate.model)
-    done = reestimate_batchnorm_(model, as_tensor(data.train.x))
-    return TorchCandidate(model, candidate.structure), (BATCHNORM_REESTIMATED,) if done else ()
 
 
 def _share_of(emit: Emit, index: int, n_passes: int, kind: str) -> Emit:

@@ -12,6 +12,7 @@ from torch import nn
 from edgefleet_compression.candidate import Candidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.passes.batchnorm import settle_batchnorm_
 from edgefleet_compression.passes.specs import AnyPass
 from edgefleet_compression.records import Cost, Epoch, LayerChange, Skip, StepRecord
 from edgefleet_compression.stats import count_network
@@ -34,9 +35,12 @@ class Outcome:
 
     model: nn.Module
     structure: Structure
+    weights_changed: bool = False
+    """True if weights or structure changed without training: BatchNorm's statistics are then made anew."""
     steps: int = 0
     samples: int = 0
     changes: tuple[LayerChange, ...] = ()
+    removed: tuple[str, ...] = ()
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
@@ -62,6 +66,9 @@ def apply_to_torch(
     started = time.perf_counter()
     before = count_network(candidate.model, candidate.structure.input)
     outcome = work(copy.deepcopy(candidate.model), candidate.structure)
+    notes = outcome.notes
+    if outcome.weights_changed:
+        notes += settle_batchnorm_(outcome.model, candidate, context)
     record = StepRecord(
         spec=spec,
         seed=context.seed,
@@ -71,8 +78,9 @@ def apply_to_torch(
         before=before,
         after=count_network(outcome.model, outcome.structure.input),
         changes=outcome.changes,
+        removed=outcome.removed,
         skipped=outcome.skipped,
-        notes=outcome.notes,
+        notes=notes,
         metrics=outcome.metrics,
         curve=outcome.curve,
     )

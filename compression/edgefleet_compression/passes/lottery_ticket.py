@@ -14,13 +14,13 @@ from edgefleet_compression.data.dataset import DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.evaluate import as_tensor, evaluate, example_input
 from edgefleet_compression.models.onnx_graph import require_known_initial_values
+from edgefleet_compression.passes.batchnorm import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import LotteryTicket, Train
-from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.records import Epoch
 from edgefleet_compression.schedules import CURVES
 from edgefleet_compression.structure import Structure
+from edgefleet_compression.training.batchnorm import reestimate_batchnorm_
 from edgefleet_compression.training.ingredient import Run, TrainingIngredient
 from edgefleet_compression.training.loop import Trained, train_network
 from edgefleet_compression.training.masks import Masks, make_masks
@@ -82,7 +82,8 @@ def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcom
         model = _rewound(spec, trained.model, rewinder, structure, context)
         _zero_(model, masks)
     trained = _train(spec, model, data, context, (KeepZeros(masks),), spec.rounds)
-    is_reestimated = reestimate_batchnorm_(trained.model, as_tensor(data.train.x))
+    samples = as_tensor(data.train.x)
+    is_reestimated = reestimate_batchnorm_(trained.model, samples, augmentation=spec.augmentation, seed=context.seed)
     found = evaluate(trained.model, data.validation)
     return Outcome(
         model=trained.model,

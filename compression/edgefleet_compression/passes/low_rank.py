@@ -63,7 +63,13 @@ def _factorise(spec: LowRank, model: nn.Module, structure: Structure) -> Outcome
     metrics = {"energy": energy, "n_factorised": float(len(smaller))}
     metrics.update({f"rank.{name}": float(choice.rank) for name, choice in smaller.items()})
     changes = {"layers": read_layers(model), "factorised": {**structure.factorised, **forms}}
-    return Outcome(model=model, structure=structure.model_copy(update=changes), skipped=tuple(skipped), metrics=metrics)
+    return Outcome(
+        model=model,
+        structure=structure.model_copy(update=changes),
+        weights_changed=True,
+        skipped=tuple(skipped),
+        metrics=metrics,
+    )
 
 
 def _decompose(spec: LowRank, model: nn.Module) -> tuple[dict[str, tuple[Factors, ...]], list[Skip]]:

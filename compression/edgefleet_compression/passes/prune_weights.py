@@ -42,7 +42,8 @@ def _prune(spec: PruneWeights, model: nn.Module, structure: Structure, context: 
     masked = tuple(name for name in weights_of(model) if name not in {skip.layer for skip in skipped})
     if not masked:
         raise PassRefused("No layer has weights that can be set to zero.", code="nothing_to_prune")
-    return Outcome(model=model, structure=structure.model_copy(update={"masked": masked}), skipped=skipped)
+    changed = structure.model_copy(update={"masked": masked})
+    return Outcome(model=model, structure=changed, weights_changed=True, skipped=skipped)
 
 
 def _zero_(

@@ -14,7 +14,7 @@ from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.criteria import Scene
 from edgefleet_compression.datafree.samples import synthetic_images
 from edgefleet_compression.errors import PassRefused
-from edgefleet_compression.evaluate import as_tensor, example_input
+from edgefleet_compression.evaluate import example_input
 from edgefleet_compression.onnx_plan import OnnxQuantization, PlanCalibration
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
@@ -22,7 +22,7 @@ from edgefleet_compression.passes.specs import Quantize, Synthesis
 from edgefleet_compression.quantization.adaround import round_adaptively_
 from edgefleet_compression.quantization.allocation import choose_bits, costs_of
 from edgefleet_compression.quantization.bias_correction import correct_biases_
-from edgefleet_compression.quantization.calibration import calibrate_, calibration_samples, reestimate_batchnorm_
+from edgefleet_compression.quantization.calibration import calibrate_, calibration_samples
 from edgefleet_compression.quantization.equalization import equalize_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points, snap_biases_
 from edgefleet_compression.quantization.importance import important_channels
@@ -42,9 +42,6 @@ CALIBRATION_RANDOM: Final = "calibration_random"
 CALIBRATION_SYNTHETIC: Final = "calibration_synthetic"
 """Note: ranges were found on images made from the network's BatchNorm statistics; no data set was looked at."""
 
-BATCHNORM_REESTIMATED: Final = "batchnorm_reestimated"
-"""Note: BatchNorm's means and variances are those of the training split under the present weights."""
-
 
 @apply.register
 def _(spec: Quantize, candidate: Candidate, context: Context) -> Candidate:
@@ -63,8 +60,6 @@ def _quantize(spec: Quantize, model: nn.Module, structure: Structure, context: C
     if not plan.is_simulated:
         return Outcome(model=model, structure=structure.model_copy(update={"quantization": plan}))
     samples, notes = _calibration(spec, model, structure, context)
-    if context.data is not None and reestimate_batchnorm_(model, as_tensor(context.data.train.x)):
-        notes += (BATCHNORM_REESTIMATED,)
     network = fold_batchnorm(model)
     skipped = equalize_(network) if spec.equalize else ()
     bits = _choose_bits(spec, network, structure, context, samples)

@@ -92,6 +92,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     return Outcome(
         model=model,
         structure=structure.model_copy(update={"layers": after}),
+        weights_changed=True,
         changes=changes,
         skipped=tuple(skipped),
     )

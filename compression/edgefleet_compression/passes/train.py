@@ -13,14 +13,15 @@ from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import Arguments, parse_arguments
+from edgefleet_compression.passes.batchnorm import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
-from edgefleet_compression.passes.quantize import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.specs import FakeQuant, Student, Train
-from edgefleet_compression.quantization.calibration import fix_ranges_, reestimate_batchnorm_
+from edgefleet_compression.quantization.calibration import fix_ranges_
 from edgefleet_compression.quantization.graph import list_points, snap_biases_
 from edgefleet_compression.quantization.modules import settle_weights_
 from edgefleet_compression.structure import QuantizationPlan, Structure
 from edgefleet_compression.training.assembly import Assembly, Ingredients, make_ingredients
+from edgefleet_compression.training.batchnorm import reestimate_batchnorm_
 from edgefleet_compression.training.loop import train_network
 
 
@@ -52,6 +53,7 @@ def build_student(spec: Student, structure: Structure, *, seed: int) -> tuple[nn
         "architecture": architecture,
         "arguments": document,
         "layers": read_layers(model),
+        "removed": (),
         "factorised": {},
         "masked": (),
     }
@@ -100,7 +102,11 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
     if isinstance(trained.model, fx.GraphModule):
         snap_biases_(trained.model)
     # the statistics that images were made from are better than those of the images
-    is_reestimated = spec.synthesis is None and reestimate_batchnorm_(trained.model, samples)
+    is_reestimated = spec.synthesis is None and reestimate_batchnorm_(
+        trained.model, samples, augmentation=spec.augmentation, seed=context.seed
+    )
+    if ingredients.fake_quant is not None:
+        is_reestimated = ingredients.fake_quant.is_reestimated
     found = evaluate(trained.model, data.validation)
     return Outcome(
         model=trained.model,
@@ -108,7 +114,7 @@ def _train(spec: Train, model: nn.Module, structure: Structure, context: Context
         steps=trained.n_steps,
         samples=trained.n_samples,
         skipped=ingredients.fake_quant.skipped if ingredients.fake_quant else (),
-        notes=(BATCHNORM_REESTIMATED,) if is_reestimated or (ingredients.fake_quant and spec.synthesis is None) else (),
+        notes=(BATCHNORM_REESTIMATED,) if is_reestimated else (),
         metrics={
             "validation_accuracy": found.accuracy,
             "validation_loss": found.loss,

@@ -1,4 +1,4 @@
-"""Find activation ranges, and re-estimate BatchNorm, from samples of the training split."""
+"""Find activation ranges from samples of the training split."""
 
 from typing import Final
 
@@ -13,7 +13,6 @@ from edgefleet_compression.quantization.observers import OBSERVERS
 from edgefleet_compression.structure import InputSpec
 
 CALIBRATION_BATCH = 128
-BATCHNORM_BATCH = 256
 MINMAX: Final = Calibration()
 
 
@@ -62,29 +61,6 @@ def fix_ranges_(model: nn.Module) -> None:
     for point in list_points(model).values():
         point.fix_()
     model.eval()
-
-
-def reestimate_batchnorm_(model: nn.Module, samples: Tensor) -> bool:
-    """Set running means and variances to their plain average over ``samples``; return False without BatchNorm.
-
-    Batches have nearly equal sizes, so the average weighs every sample alike. Doing it twice changes nothing.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        return False
-    momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-        norm.train()
-    with torch.no_grad():
-        for batch in samples.tensor_split(max(1, round(len(samples) / BATCHNORM_BATCH))):
-            model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
-    return True
 
 
 def calibration_samples(data: DataSet | None, spec: InputSpec, *, n_samples: int, seed: int) -> Tensor:

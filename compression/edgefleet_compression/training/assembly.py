@@ -89,7 +89,14 @@ def _make_fake_quant(parts: Assembly) -> FakeQuantIngredient | None:
         parts.data, parts.structure.input, n_samples=spec.calibration.n_samples, seed=parts.context.seed
     )
     train_samples = parts.samples if parts.spec.synthesis is None else None
-    return FakeQuantIngredient(spec, train_samples=train_samples, calibration_samples=calibration)
+    return FakeQuantIngredient(
+        spec,
+        train_samples=train_samples,
+        calibration_samples=calibration,
+        augmentation=parts.spec.augmentation,
+        seed=parts.context.seed,
+        is_pruned_first=parts.spec.ingredient(Sparsify) is not None,
+    )
 
 
 def _make_distillation(parts: Assembly) -> DistillIngredient | None:

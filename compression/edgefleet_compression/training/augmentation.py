@@ -6,8 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgefleet_compression.passes.specs import Augmentation
+
 SHIFT_SHARE: Final = 8
 """Largest shift: the side over this; 4 pixels of 32 (He et al. 2016, arXiv:1512.03385, section 4.2)."""
+
+
+def augmented(x: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return the batch as training shows it; samples that are not augmented are returned as they are, without a draw."""
+    return crop_and_flip(x, generator) if augmentation == "crop_flip" else x
 
 
 def crop_and_flip(x: Tensor, generator: torch.Generator) -> Tensor:

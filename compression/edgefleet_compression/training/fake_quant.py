@@ -4,12 +4,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgefleet_compression.checkpoints import State
-from edgefleet_compression.passes.specs import FakeQuant
+from edgefleet_compression.passes.specs import Augmentation, FakeQuant
 from edgefleet_compression.quantization.calibration import (
     calibrate_,
     follow_ranges_,
     learn_ranges_,
-    reestimate_batchnorm_,
 )
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_, list_points
 from edgefleet_compression.quantization.grids import MIN_SCALE, per_row
@@ -21,18 +20,33 @@ from edgefleet_compression.quantization.modules import (
     refresh_weight_scales_,
 )
 from edgefleet_compression.records import Skip
+from edgefleet_compression.training.batchnorm import is_without_statistics, reestimate_batchnorm_
 from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
 
 
 class FakeQuantIngredient(TrainingIngredient):
     """Trains in float up to the start, then folds BatchNorm with re-estimated statistics and trains through rounding.
 
-    On a candidate that is quantized already it goes on with that candidate's scales, from the first step.
+    From the first step it folds the statistics that the network came with, since nothing has changed its weights yet. On a
+    candidate that is quantized already it goes on with that candidate's scales, from the first step.
     """
 
-    def __init__(self, spec: FakeQuant, *, train_samples: Tensor | None, calibration_samples: Tensor) -> None:
+    def __init__(
+        self,
+        spec: FakeQuant,
+        *,
+        train_samples: Tensor | None,
+        calibration_samples: Tensor,
+        augmentation: Augmentation,
+        seed: int,
+        is_pruned_first: bool,
+    ) -> None:
+        """train_samples: of BatchNorm's statistics, None to keep them. is_pruned_first: zeros are made before it attaches."""
         self.spec = spec
+        self._augmentation, self._seed, self._is_pruned_first = augmentation, seed, is_pruned_first
         self.skipped: tuple[Skip, ...] = ()
+        self.is_reestimated = False
+        """True once BatchNorm's statistics were made anew before folding."""
         self._train_samples = train_samples
         self._calibration_samples = calibration_samples
         self._is_attached = False
@@ -67,11 +81,12 @@ class FakeQuantIngredient(TrainingIngredient):
         refresh_weight_scales_(run.model)
 
     def state(self) -> State:
-        """Return whether fake-quant is attached."""
-        return {"is_attached": self._is_attached}
+        """Return whether fake-quant is attached, and on which statistics."""
+        return {"is_attached": self._is_attached, "is_reestimated": self.is_reestimated}
 
     def restore(self, run: Run, state: State) -> None:
         """Bring the network into its form of then; its values and ranges are filled in afterwards."""
+        self.is_reestimated = bool(state["is_reestimated"])
         if not state["is_attached"]:
             return
         if not quantized_layers(run.model):
@@ -86,8 +101,11 @@ class FakeQuantIngredient(TrainingIngredient):
         return self._is_attached
 
     def _quantized(self, run: Run) -> fx.GraphModule:
-        if self._train_samples is not None:
-            reestimate_batchnorm_(run.model, self._train_samples.to(run.example.device))
+        is_changed = run.step > 0 or self._is_pruned_first or is_without_statistics(run.model)
+        if self._train_samples is not None and is_changed:
+            self.is_reestimated = reestimate_batchnorm_(
+                run.model, self._train_samples, augmentation=self._augmentation, seed=self._seed
+            )
         graph_module = fold_batchnorm(run.model)
         self.skipped = insert_fake_quant_(graph_module, self.spec.weights, self.spec.activations)
         if self.spec.activations is not None:

@@ -13,7 +13,7 @@ from edgefleet_compression.checkpoints import State
 from edgefleet_compression.errors import TrainingFailed
 from edgefleet_compression.passes.specs import Train
 from edgefleet_compression.quantization.modules import quantized_layers
-from edgefleet_compression.training.augmentation import crop_and_flip
+from edgefleet_compression.training.augmentation import augmented
 from edgefleet_compression.training.compute import Compute, add_up_, own_part, rank, world_size
 from edgefleet_compression.training.gradient_scaling import GradientScaling
 from edgefleet_compression.training.ingredient import Batch, Run, TrainingIngredient
@@ -87,9 +87,8 @@ class Stepper:
     def _backward(self, indices: Tensor, share: float) -> float:
         """Add this part's gradient, weighted by its share of the batch; return its mean loss."""
         run, spec = self._run, self._spec
-        samples, labels = self._material.x[indices], self._material.y[indices]
-        if spec.augmentation == "crop_flip":
-            samples = crop_and_flip(samples, self._augmenting)
+        samples = augmented(self._material.x[indices], spec.augmentation, self._augmenting)
+        labels = self._material.y[indices]
         # rounding to a grid is computed in float32
         with nullcontext() if quantized_layers(run.model) else self._compute.autocast():
             logits = run.model(samples)

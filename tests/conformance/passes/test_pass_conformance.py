@@ -24,6 +24,7 @@ from edgefleet_compression.passes.specs import (
     PlateauPace,
     PruneWeights,
     Quantize,
+    RemoveBlocks,
     Sparsify,
     StructuredPrune,
     Student,
@@ -136,6 +137,13 @@ class TestStructuredPrune(PassConformance):
         "layer": StructuredPrune(amount=0.5),
         "global": StructuredPrune(amount=0.3, scope="global", round_to=1, criterion="magnitude_l1"),
         "random": StructuredPrune(amount=0.25, round_to=4, criterion="random"),
+    }
+
+
+class TestRemoveBlocks(PassConformance):
+    specs: ClassVar[dict[str, AnyPass]] = {
+        "influence": RemoveBlocks(n_blocks=1, n_samples=32),
+        "projection": RemoveBlocks(share=0.5, shortcuts="any", criterion="loss", n_samples=32),
     }
 
 

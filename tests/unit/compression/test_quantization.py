@@ -15,7 +15,6 @@ from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import ActivationFormat, Quantize, WeightFormat
 from edgefleet_compression.quantization.activations import ActivationFakeQuant
-from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.quantization.graph import fold_batchnorm, list_points
 from edgefleet_compression.quantization.modules import (
     QuantizedConv2d,
@@ -23,6 +22,7 @@ from edgefleet_compression.quantization.modules import (
     fake_quantize_weight,
     quantize_layer,
 )
+from edgefleet_compression.training.batchnorm import reestimate_batchnorm_
 
 
 @pytest.fixture

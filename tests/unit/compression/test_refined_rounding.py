@@ -14,11 +14,11 @@ from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Quantize, WeightFormat
 from edgefleet_compression.quantization.adaround import rectified_sigmoid, regulariser
-from edgefleet_compression.quantization.calibration import reestimate_batchnorm_
 from edgefleet_compression.quantization.equalization import equalize_
 from edgefleet_compression.quantization.graph import fold_batchnorm, insert_fake_quant_
 from edgefleet_compression.quantization.modules import quantized_layers
 from edgefleet_compression.testing import tiny_candidate
+from edgefleet_compression.training.batchnorm import reestimate_batchnorm_
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ from edgefleet_compression.passes.specs.quantize import (
     format_precision,
     rounds_itself,
 )
+from edgefleet_compression.passes.specs.remove_blocks import BlockCriterionName, RemoveBlocks
 from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
 from edgefleet_compression.passes.specs.synthesis import Synthesis
 from edgefleet_compression.passes.specs.train import Student, Train
@@ -53,6 +54,7 @@ __all__ = [
     "Augmentation",
     "BitAllocation",
     "BitChoice",
+    "BlockCriterionName",
     "Budget",
     "Calibration",
     "Cast",
@@ -76,6 +78,7 @@ __all__ = [
     "PruneWeights",
     "QuantizationFormat",
     "Quantize",
+    "RemoveBlocks",
     "ScheduleName",
     "Sparsify",
     "SparsityStructure",
@@ -93,5 +96,6 @@ __all__ = [
 ]
 
 AnyPass = Annotated[
-    StructuredPrune | PruneWeights | LotteryTicket | LowRank | Quantize | Cast | Train, Field(discriminator="kind")
+    StructuredPrune | RemoveBlocks | PruneWeights | LotteryTicket | LowRank | Quantize | Cast | Train,
+    Field(discriminator="kind"),
 ]
