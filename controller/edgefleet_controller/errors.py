@@ -38,8 +38,11 @@ ControllerError                      500 internal_error
 │   ├── NameTaken                    409 name_taken
 │   ├── StateForbids                 409 state_forbids
 │   ├── IdempotencyInProgress        409 idempotency_in_progress
+│   ├── UploadOffsetMismatch         409 upload_offset_mismatch
+│   ├── UploadInProgress             409 upload_in_progress
 │   ├── StaleAttempt                 409 stale_attempt
 │   └── NotLeased                    409 not_leased
+├── SamplesExpired                   410 samples_expired
 ├── VersionMismatch                  412 version_mismatch
 ├── BodyTooLarge                     413 body_too_large
 ├── RangeRefused                     416 range_not_satisfiable
@@ -52,6 +55,8 @@ ControllerError                      500 internal_error
 ├── UpgradeRequired                  426 upgrade_required
 ├── InspectionFailed                 503 inspection_failed
 ├── StoreUnavailable                 503 store_unavailable
+├── BlobDamaged                      500 blob_damaged
+├── QuotaExceeded                    507 quota_exceeded
 └── DiskFull                         507 disk_full
 ├── TooManyRequests                  429 too_many_requests
 """
@@ -315,6 +320,18 @@ class IdempotencyInProgress(Conflict):
     code, retry = "idempotency_in_progress", True
 
 
+class UploadOffsetMismatch(Conflict):
+    """The upload goes on at another byte than this; ask how much has arrived and go on from there."""
+
+    code, retry = "upload_offset_mismatch", True
+
+
+class UploadInProgress(Conflict):
+    """The same upload is being received already; wait for it to end, or ask for its state in a moment."""
+
+    code, retry = "upload_in_progress", True
+
+
 class StaleAttempt(Conflict):
     """The lease of this attempt has ended; drop the run, its figures are no longer wanted."""
 
@@ -325,6 +342,12 @@ class NotLeased(Conflict):
     """The device holds no run, so it has nothing to upload; drop the file."""
 
     code, fault = "not_leased", "device"
+
+
+class SamplesExpired(ControllerError):
+    """The raw samples were removed after their retention; the figures that were computed from them stay."""
+
+    status, code, fault = 410, "samples_expired", "client"
 
 
 class VersionMismatch(ControllerError):
@@ -401,6 +424,18 @@ class StoreUnavailable(ControllerError):
     """The store does not answer; repeat the request later."""
 
     status, code, retry = 503, "store_unavailable", True
+
+
+class BlobDamaged(ControllerError):
+    """A stored file is not what its name says; restore it from a backup, or upload it again."""
+
+    code = "blob_damaged"
+
+
+class QuotaExceeded(ControllerError):
+    """The store has reached its quota; nothing was kept. Free some of it (edgefleet store gc) or raise EDGEFLEET_QUOTA_BYTES."""
+
+    status, code, fault = 507, "quota_exceeded", "client"
 
 
 class DiskFull(ControllerError):

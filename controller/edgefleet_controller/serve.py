@@ -1,6 +1,5 @@
 """Runs the controller on this host: the API process and, beside it, one worker process."""
 
-import fcntl
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -19,6 +18,8 @@ from edgefleet_controller.app import create_app
 from edgefleet_controller.db.migrate import upgrade_to_head
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
 from edgefleet_controller.settings import Settings
+from edgefleet_controller.store.errors import StoreInUse
+from edgefleet_controller.store.locks import data_dir_to_itself
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +172,11 @@ def _refuse_public_address(host: str) -> None:
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
     """One controller for a data directory: SQLite mode is one API process, and both would sweep leases."""
-    with (data_dir / "serve.lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServeError("already_serving", f"another controller serves from {data_dir}; stop it first") from None
+            stack.enter_context(data_dir_to_itself(data_dir))
+        except StoreInUse as err:
+            raise ServeError("already_serving", f"another controller serves from {data_dir}; stop it first") from err
         yield
 
 

@@ -8,6 +8,7 @@ from edgefleet_controller.cli.devices import device_app, token_app
 from edgefleet_controller.cli.jobs import front, job_app, results
 from edgefleet_controller.cli.models import model_app
 from edgefleet_controller.cli.server import demo, serve, worker
+from edgefleet_controller.cli.store import backup, restore_backup, store_app
 from edgefleet_controller.cli.targets import list_targets
 
 app = typer.Typer(
@@ -29,6 +30,9 @@ app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)
 app.command("targets")(list_targets)
+app.command()(backup)
+app.command("restore")(restore_backup)
+app.add_typer(store_app, name="store")
 
 
 def main() -> None:

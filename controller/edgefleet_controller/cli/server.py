@@ -27,7 +27,7 @@ def serve(
 
     _log_to_stderr()
     try:
-        serve_controller(_settings(data_dir, host=host, port=port), with_worker=not no_worker)
+        serve_controller(read_settings(data_dir, host=host, port=port), with_worker=not no_worker)
     except ServeError as err:
         fail(err.code, err.message)
 
@@ -48,7 +48,7 @@ def worker(
     names = tuple(part for value in queue or [] for part in value.split(",") if part)
     try:
         status = start_worker(
-            _settings(data_dir),
+            read_settings(data_dir),
             name=name or socket.gethostname(),
             queues=names,
             concurrency=concurrency,
@@ -78,7 +78,8 @@ def demo(
         fail(err.code, err.message)
 
 
-def _settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
+def read_settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
+    """The settings of the environment with what the command line says; ends the command if they cannot be."""
     given: dict[str, Any] = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
     try:
         settings = Settings(**{key: value for key, value in given.items() if value is not None})

@@ -2,7 +2,7 @@
 
 import os
 
-from edgefleet_controller.blobs.store import LocalBlobStore
+from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.clock import SystemClock
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.engine.child_process import ChildLimits
@@ -28,7 +28,7 @@ def start_worker(
     database = Database.from_url(settings.resolved_database_url)
     steps = HostSteps(
         database=database,
-        blobs=LocalBlobStore(settings.blob_dir),
+        blobs=open_blob_store(settings),
         clock=SystemClock(),
         compute=HostCompute(settings.work_dir, limits=ChildLimits(timeout_s=settings.step_timeout_s)),
         threads=max(1, (os.cpu_count() or 1) // concurrency),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgefleet_controller.blobs.store import BlobStore, LocalBlobStore
+from edgefleet_controller.blobs.local_store import LocalBlobStore
+from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, DiskFull, NotFound
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -121,6 +122,7 @@ class TestLocalBlobStore:
 
     def test_what_a_killed_process_left_is_removed_once_it_is_old(self, tmp_path: Path) -> None:
         store = LocalBlobStore(tmp_path)
+        (tmp_path / "incoming").mkdir()
         (tmp_path / "incoming" / "half").write_bytes(b"ab")
         assert store.remove_unfinished(datetime(2000, 1, 1, tzinfo=UTC)) == 0
         assert store.remove_unfinished(datetime(3000, 1, 1, tzinfo=UTC)) == 1

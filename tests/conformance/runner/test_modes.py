@@ -23,7 +23,7 @@ from edgefleet_agent.wire.messages import MeasureSettings
 from edgefleet_agent.wire.reasons import ErrorCode, Reason
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_agent.wire.samples import decode_samples
-from edgefleet_controller.blobs.store import LocalBlobStore
+from edgefleet_controller.blobs.local_store import LocalBlobStore
 from edgefleet_controller.runs.verification import recompute_latency
 
 MakeSubject = Callable[..., Subject]
