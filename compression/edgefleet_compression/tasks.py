@@ -129,7 +129,8 @@ def analyze(request: AnalyzeRequest, emit: Emit) -> dict[str, Any]:
     set_deterministic(request.threads)
     recipes = [parse_recipe(document) for document in request.recipes or ()] or list(PRESETS.values())
     emit(0.0, "loading the model")
-    candidate, notes = load_candidate(request.model), ()
+    candidate = load_candidate(request.model)
+    notes: tuple[str, ...] = ()
     if not isinstance(candidate, TorchCandidate):
         try:
             conversion = convert_onnx(candidate)

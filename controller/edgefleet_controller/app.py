@@ -10,12 +10,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from edgefleet_controller import health
+from edgefleet_controller.analyses import endpoints as analyses
+from edgefleet_controller.analyses.analyst import make_analyst
 from edgefleet_controller.artifacts import endpoints as artifacts
 from edgefleet_controller.auth.guard import authorize
 from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, random_token
 from edgefleet_controller.blobs import endpoints as blobs
 from edgefleet_controller.auth.rate_limits import RateLimits
-from edgefleet_controller.blobs.opening import open_blob_store
+from edgefleet_controller.blobs.store import LocalBlobStore
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.comparisons import endpoints as comparisons
 from edgefleet_controller.db.database import Database
@@ -43,6 +45,7 @@ ROUTERS: Sequence[APIRouter] = (
     health.router,
     devices.router,
     models.router,
+    analyses.router,
     people.router,
     jobs.router,
     runs.router,
@@ -113,7 +116,7 @@ def _make_services(
     services = Services(
         settings=settings,
         database=Database.from_url(settings.resolved_database_url, clock),
-        blobs=open_blob_store(settings),
+        blobs=LocalBlobStore(settings.blob_dir),
         engine=engine,
         clock=clock,
         tokens=tokens,
@@ -121,10 +124,10 @@ def _make_services(
         wakeups=Wakeups(),
         inspector=inspector or ChildInspector.from_settings(settings),
         operator_token=load_operator_token(settings.operator_token_file, tokens),
-        rate_limits=RateLimits.from_settings(settings),
     )
     services.database.subscribe(make_listener(services))
     return services
+        rate_limits=RateLimits.from_settings(settings),
 
 
 @asynccontextmanager
@@ -132,14 +135,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.blobs.remove_unfinished(services.clock.now() - KEEP_UNFINISHED)
     sweeper = Sweeper(services, agent_runs.lease_rules(services.settings))
-    sweeping = asyncio.create_task(sweeper.run())
+    working = [asyncio.create_task(sweeper.run())]
+    if services.settings.run_analyses:
+        working.append(asyncio.create_task(make_analyst(services, services.settings).run()))
     try:
         yield
     finally:
         services.wakeups.close()
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
+        for task in working:
+            task.cancel()
+        for task in working:
+            with suppress(asyncio.CancelledError):
+                await task
         sweeper.flush_presence()
         services.database.dispose()
 

@@ -30,6 +30,9 @@ GENERATED_DATA = frozenset({"keywords"})
 WAIT_S = 20.0
 """How long one ``?wait=`` request is held open."""
 
+ANALYSIS_LOOK_S = 2.0
+"""How often the progress of an analysis is looked at."""
+
 ATTEMPTS = 5
 BACKOFF_S = 0.3
 CHUNK_BYTES = 1024 * 1024
@@ -125,10 +128,7 @@ class Client:
         set.
         """
         body: JsonObject = {"name": name or path.stem, "blob_sha256": self.upload(path)}
-        if isinstance(data, Path):
-            body["data"] = {"kind": "npz", "sha256": self.upload(data)}
-        elif data is not None:
-            body["data"] = {"kind": "generated" if data in GENERATED_DATA else "packaged", "name": data}
+        body |= {"data": self._data(data)} if data is not None else {}
         return self._send("POST", "/v1/models", body)
 
     def models(self) -> list[JsonObject]:
@@ -138,6 +138,58 @@ class Client:
     def model(self, reference: str) -> JsonObject:
         """One model by identifier or name."""
         return self._read(f"/v1/models/{reference}")
+
+    def analyze_model(
+        self,
+        reference: str,
+        *,
+        data: Path | str | None = None,
+        recipes: Sequence[str | Mapping[str, Any]] | None = None,
+        n_samples: int | None = None,
+    ) -> JsonObject:
+        """Ask for a look at the model before compression; ``result`` is there at once if it was made before.
+
+        ``data``: as in ``add_model``; None takes the model's own. ``recipes``: whose sizes to expect; None for all presets.
+        """
+        body: JsonObject = {"data": self._data(data)} if data is not None else {}
+        body |= {"recipes": list(recipes)} if recipes is not None else {}
+        body |= {"n_samples": n_samples} if n_samples is not None else {}
+        return self._send("POST", f"/v1/models/{reference}/analysis", body, attempts=ATTEMPTS)
+
+    def model_analysis(self, reference: str) -> JsonObject:
+        """The analysis of the model that was asked for last."""
+        return self._read(f"/v1/models/{reference}/analysis")
+
+    def analysis(self, analysis_id: str, *, wait_s: float = 0.0) -> JsonObject:
+        """The analysis; with ``wait_s`` the answer comes when it has ended or the time is over."""
+        query = {"wait": wait_s} if wait_s else {}
+        return self._read(f"/v1/analyses/{analysis_id}", query, timeout=wait_s + 30)
+
+    def cancel_analysis(self, analysis_id: str) -> JsonObject:
+        """Stop a waiting or running analysis."""
+        return self._send("POST", f"/v1/analyses/{analysis_id}/cancel", {}, attempts=ATTEMPTS)
+
+    def wait_for_analysis(
+        self, analysis_id: str, on_change: Callable[[JsonObject], None] | None = None, *, timeout_s: float | None = None
+    ) -> JsonObject:
+        """Wait until the analysis has ended; ``on_change`` is called with what is known of it every few seconds."""
+        started = time.monotonic()
+        while True:
+            found = self.analysis(analysis_id, wait_s=ANALYSIS_LOOK_S)
+            if on_change is not None:
+                on_change(found)
+            if found["state"] in TERMINAL_JOB_STATES:
+                return found
+            if timeout_s is not None and time.monotonic() - started > timeout_s:
+                raise ClientError(
+                    "wait_timed_out", f"analysis {analysis_id} is still {found['state']} after {timeout_s:g} s"
+                )
+
+    def _data(self, data: Path | str) -> JsonObject:
+        """The specification of a file, which is uploaded, or of a named data set."""
+        if isinstance(data, Path):
+            return {"kind": "npz", "sha256": self.upload(data)}
+        return {"kind": "generated" if data in GENERATED_DATA else "packaged", "name": data}
 
     def upload(self, path: Path) -> str:
         """Store a file under its SHA-256, which is returned; a file that is there already is stored once."""

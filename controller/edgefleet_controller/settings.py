@@ -55,6 +55,7 @@ class Settings(BaseSettings):
 
     step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
 
+    run_analyses: bool = Field(default=True, description="whether this process carries out analyses of models")
     inspect_timeout_s: float = Field(default=60.0, gt=0, description="wall-clock limit of a model's inspection")
     inspect_cpu_s: int = Field(default=60, ge=1, description="CPU limit of a model's inspection")
     inspect_memory_bytes: int = Field(default=8192 * MIB, ge=256 * MIB, description="address space of an inspection")

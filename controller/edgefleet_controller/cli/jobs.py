@@ -69,7 +69,7 @@ def submit(
     with reported_errors(), open_client(url, data_dir) as client:
         job = client.submit_job(
             model,
-            recipes=[_recipe(value) for value in recipe or ["baseline", "int8"]],
+            recipes=[read_recipe(value) for value in recipe or ["baseline", "int8"]],
             targets=target or ["onnxruntime"],
             devices=device,
             settings=settings,
@@ -192,7 +192,8 @@ def _names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def _recipe(value: str) -> str | JsonObject:
+def read_recipe(value: str) -> str | JsonObject:
+    """The name of a preset as it is, or the document of a .json file; ends with ``recipe_unreadable`` if it cannot be read."""
     path = Path(value)
     if path.suffix != ".json":
         return value

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from edgefleet_controller.cli.analysis_table import print_analysis
+from edgefleet_controller.cli.jobs import read_recipe
 from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
+from edgefleet_controller.client import TERMINAL_JOB_STATES
 
-model_app = typer.Typer(no_args_is_help=True, help="Networks: add, list, show.")
+model_app = typer.Typer(no_args_is_help=True, help="Networks: add, list, show, analyze.")
 
 
 @model_app.command("add")
@@ -69,6 +73,41 @@ def show(
     """Show one model with what its inspection found, as JSON."""
     with reported_errors(), open_client(url, data_dir) as client:
         print_json(client.model(model))
+
+
+@model_app.command("analyze")
+def analyze(
+    model: Annotated[str, typer.Argument(help="Name or identifier.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="An .npz file with x and y, or the name of a data set; default: the model's own, if any."),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Preset or .json file whose size to expect; may be given several times; default: all presets."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Validation samples for the sensitivities, at most; default 512.")
+    ] = None,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Look at a model before compression: where size and work are, what each layer can lose, what recipes will leave."""
+    recipes = [read_recipe(value) for value in recipe] if recipe else None
+    with reported_errors(), open_client(url, data_dir) as client, JobProgress() as progress:
+        found = client.analyze_model(model, data=_data(data), recipes=recipes, n_samples=samples)
+        if found["state"] not in TERMINAL_JOB_STATES:
+            found = client.wait_for_analysis(found["id"], progress.update)
+    if found["state"] != "completed":
+        error = found["error"] or {"code": found["state"], "message": f"the analysis is {found['state']}"}
+        fail(str(error["code"]), str(error["message"]))
+    if json_output:
+        print_json(found)
+    else:
+        print_analysis(model, found["result"])
 
 
 def _data(value: str | None) -> Path | str | None:

@@ -69,7 +69,7 @@ def submit(session: Session, request: JobCreate, idempotency_key: str | None) ->
 def create_job(session: Session, request: JobCreate) -> Job:
     """A queued job with its variants; refuses what could never run, with the code that says why."""
     model = models.choose(session, request.model)
-    recipes = [_recipe(wanted) for wanted in request.recipes]
+    recipes = [choose_recipe(wanted) for wanted in request.recipes]
     _refuse_duplicates([recipe.name for recipe in recipes], "recipes")
     _refuse_duplicates(request.targets, "targets")
     for target in request.targets:
@@ -162,7 +162,8 @@ def set_progress(session: Session, job_id: str, progress: float, message: str) -
     mark_changed(session, job_id)
 
 
-def _recipe(wanted: str | dict[str, Any]) -> Recipe:
+def choose_recipe(wanted: str | dict[str, Any]) -> Recipe:
+    """The preset of this name, or the recipe of this document; UnknownRecipe or InvalidRecipe with the broken rule's code."""
     if isinstance(wanted, str):
         if wanted not in PRESETS:
             raise UnknownRecipe(f"No preset is called {wanted!r}; the presets are {', '.join(PRESETS)}.")

@@ -11,17 +11,22 @@ from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Model
 from edgefleet_controller.errors import BlobMissing, NotFound, UnknownDataSet, UnknownModelNamed
 from edgefleet_controller.models import repository
-from edgefleet_controller.models.schemas import ModelCreate, PackagedData, UploadedData
+from edgefleet_controller.models.schemas import DataSpec, ModelCreate, PackagedData, UploadedData
 
 
 def require_files(session: Session, request: ModelCreate) -> None:
     """BlobMissing or UnknownDataSet unless the files that the request names were uploaded."""
     if find_blob(session, request.blob_sha256) is None:
         raise BlobMissing(f"Upload the model first: PUT /v1/blobs/{request.blob_sha256}.")
-    if isinstance(request.data, PackagedData) and request.data.name not in PACKAGED:
-        raise UnknownDataSet(f"No packaged data set is called {request.data.name!r}; there is {', '.join(PACKAGED)}.")
-    if isinstance(request.data, UploadedData) and find_blob(session, request.data.sha256) is None:
-        raise UnknownDataSet(f"Upload the data set first: PUT /v1/blobs/{request.data.sha256}.")
+    require_data(session, request.data)
+
+
+def require_data(session: Session, data: DataSpec | None) -> None:
+    """UnknownDataSet for a packaged data set that there is not, or a file that was not uploaded."""
+    if isinstance(data, PackagedData) and data.name not in PACKAGED:
+        raise UnknownDataSet(f"No packaged data set is called {data.name!r}; there is {', '.join(PACKAGED)}.")
+    if isinstance(data, UploadedData) and find_blob(session, data.sha256) is None:
+        raise UnknownDataSet(f"Upload the data set first: PUT /v1/blobs/{data.sha256}.")
 
 
 def register(session: Session, request: ModelCreate, facts: dict[str, Any]) -> Model:

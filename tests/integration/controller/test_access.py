@@ -35,6 +35,8 @@ VIEWER = {
     "HEAD /v1/blobs/{sha256}",
     "GET /v1/models",
     "GET /v1/models/{model_id}",
+    "GET /v1/models/{model_id}/analysis",
+    "GET /v1/analyses/{analysis_id}",
     "GET /v1/jobs",
     "GET /v1/jobs/{job_id}",
     "GET /v1/jobs/{job_id}/events",
@@ -58,6 +60,8 @@ OPERATOR = {
     "POST /v1/join-tokens",
     "PUT /v1/blobs/{sha256}",
     "POST /v1/models",
+    "POST /v1/models/{model_id}/analysis",
+    "POST /v1/analyses/{analysis_id}/cancel",
     "POST /v1/jobs",
     "POST /v1/jobs/{job_id}/cancel",
     "POST /v1/comparisons",
@@ -106,6 +110,7 @@ PLACEHOLDERS = {
         ("{device_id}", "{job_id}", "{run_id}", "{model_id}", "{comparison_id}", "{project_id}", "{user_id}"), "x"
     ),
     "{token_id}": "x",
+    "{analysis_id}": "x",
 }
 
 
