@@ -5,9 +5,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,12 +17,11 @@ from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_d
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.store.errors import StoreInUse
 from edgefleet_controller.store.locks import data_dir_to_itself
+from edgefleet_controller.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-RESTART_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-STOP_TIMEOUT_S = 10.0
 LOCAL_WORKER = "local"
 """Name of the worker beside the API; constant, so that a restart resumes its work."""
 
@@ -56,7 +52,7 @@ def serve_controller(settings: Settings, *, with_worker: bool) -> None:
             url=url,
             release_held_requests=app.state.services.wakeups.close,
         )
-        worker = WorkerProcess(settings) if with_worker else None
+        worker = WorkerProcess(settings, name=LOCAL_WORKER) if with_worker else None
         try:
             if worker:
                 worker.start()
@@ -67,62 +63,6 @@ def serve_controller(settings: Settings, *, with_worker: bool) -> None:
                 worker.stop()
             (settings.data_dir / "serve.json").unlink(missing_ok=True)
             engine.close()
-
-
-class WorkerProcess:
-    """Keeps one worker running; the worker ends when this process does, by the end of its standard input."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._keep_running, name="worker-supervisor", daemon=True)
-
-    def start(self) -> None:
-        """Start the worker and watch over it."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the worker; kill it if it does not end in time."""
-        self._stopping.set()
-        with self._lock:
-            process = self._process
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                log.warning("the worker did not end within %g s; killing it", STOP_TIMEOUT_S)
-                process.kill()
-                process.wait()
-        self._thread.join()
-
-    def _keep_running(self) -> None:
-        n_failures = 0
-        while not self._stopping.is_set():
-            with self._lock:
-                if self._stopping.is_set():
-                    return
-                self._process = self._spawn()
-            status = self._process.wait()
-            if self._stopping.is_set():
-                return
-            delay_s = RESTART_DELAYS_S[min(n_failures, len(RESTART_DELAYS_S) - 1)]
-            n_failures += 1
-            log.warning("the worker ended with status %s; starting it again in %g s", status, delay_s)
-            self._stopping.wait(delay_s)
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"EDGEFLEET_DATA_DIR": str(self._settings.data_dir)}
-        if self._settings.database_url:
-            environment["EDGEFLEET_DATABASE_URL"] = self._settings.database_url
-        return subprocess.Popen(
-            [sys.executable, "-m", "edgefleet_controller", "worker", "--follow-stdin", "--name", LOCAL_WORKER],
-            stdin=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # a Ctrl-C at the terminal reaches it through stop(), once
-        )
 
 
 class _AnnouncingServer(uvicorn.Server):

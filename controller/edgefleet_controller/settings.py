@@ -54,6 +54,19 @@ class Settings(BaseSettings):
     max_sample_bytes: int = Field(default=64 * MIB, ge=1024, description="largest file a device may upload")
 
     step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
+    step_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="threads of a step; default is the host's cores. Workers that share caches need the same number",
+    )
+    worker_heartbeat_s: float = Field(default=10.0, gt=0, description="interval of a worker's heartbeat and watchdog")
+    worker_timeout_s: float = Field(
+        default=60.0, gt=0, description="silence after which a worker counts as dead and others get its work"
+    )
+    engine_retention_days: float = Field(
+        default=14.0, gt=0, description="age at which the engine's records of ended tasks are deleted"
+    )
 
     run_analyses: bool = Field(default=True, description="whether this process carries out analyses of models")
     inspect_timeout_s: float = Field(default=60.0, gt=0, description="wall-clock limit of a model's inspection")

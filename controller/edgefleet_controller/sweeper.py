@@ -91,7 +91,14 @@ class Sweeper:
         with self._services.database.reading() as session:
             job_ids = jobs.queued_before(session, moment)
         for job_id in job_ids:
-            self._services.engine.start_job(job_id)
+            start_job(self._services, job_id)
+
+
+def start_job(services: Services, job_id: str) -> None:
+    """Hand a queued job to the engine, with the turn that its first variant has."""
+    with services.database.reading() as session:
+        priority = jobs.turn_of(session, job_id)
+    services.engine.start_job(job_id, priority)
 
 
 async def _repeat(work: Callable[[], None], interval_s: float) -> None:
@@ -111,8 +118,7 @@ def make_listener(services: Services) -> Callable[[Change], None]:
             services.wakeups.notify(f"{change.topic}:{change.key}")
             return
         actions = {
-            "runs": services.engine.notify_runs_changed,
-            "job_created": services.engine.start_job,
+            "job_created": lambda job_id: start_job(services, job_id),
             "job_cancelled": services.engine.cancel_job,
         }
         try:

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,25 +41,41 @@ def worker(
         str | None, typer.Option(help="Stable name of this worker; it resumes its own work by it. Default: host name.")
     ] = None,
     queue: Annotated[list[str] | None, typer.Option("--queues", help="Queues to take work from; default: all.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Compress and compile steps side by side.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Worker processes; each carries out one task of each queue at a time.")
+    ] = 1,
     follow_stdin: Annotated[bool, typer.Option("--follow-stdin", help="Stop when standard input ends.")] = False,
 ) -> None:
-    """Run a worker: it compresses and compiles what jobs ask for."""
+    """Run a worker: it compresses and compiles what jobs ask for. Any number may work on one PostgreSQL store."""
+    from edgefleet_controller.workers.presence import WorkerNameTaken
     from edgefleet_controller.workflows.worker import start_worker
 
     _log_to_stderr()
+    settings, stable_name = read_settings(data_dir), name or socket.gethostname()
     names = tuple(part for value in queue or [] for part in value.split(",") if part)
+    if concurrency > 1:
+        _several_workers(settings, [f"{stable_name}-{number + 1}" for number in range(concurrency)], names)
+        return
     try:
-        status = start_worker(
-            read_settings(data_dir),
-            name=name or socket.gethostname(),
-            queues=names,
-            concurrency=concurrency,
-            follow_stdin=follow_stdin,
-        )
+        start_worker(settings, name=stable_name, queues=names, follow_stdin=follow_stdin)
+    except WorkerNameTaken as err:
+        fail(err.code, str(err))
     except ValueError as err:
         fail("worker_options_invalid", str(err), status=2)
-    raise typer.Exit(status)
+
+
+def _several_workers(settings: Settings, names: Sequence[str], queues: Sequence[str]) -> None:
+    from edgefleet_controller.workers.process import WorkerProcess
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    processes = [WorkerProcess(settings, name=name, queues=queues) for name in names]
+    for process in processes:
+        process.start()
+    stop.wait()
+    for process in processes:
+        process.stop()
 
 
 def demo(

@@ -1,30 +1,29 @@
-"""The engine on DBOS: names, configuration and the client that the API process uses.
+"""The engine on DBOS: names, configuration and the client that the API process and the watchdog use.
 
 SQLite in a file of its own by default, PostgreSQL at scale (schema ``dbos``); messages and results are JSON, never
-pickles. The API process only enqueues, cancels and sends; workflows run in worker processes.
+pickles. The API process only enqueues and cancels; tasks run in worker processes. Each task is a workflow of one step
+that enqueues what follows it, so nothing waits inside a worker, and each step may run on another machine.
 """
 
 import logging
 import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer, error, run_dbos_database_migrations
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus, run_dbos_database_migrations
 from sqlalchemy.exc import SQLAlchemyError
 
-from edgefleet_controller.engine.protocol import RUNS_TOPIC
+from edgefleet_controller.engine.protocol import BEGIN_JOB, JOBS_QUEUE, Task
 
 APPLICATION_NAME = "edgefleet"
-APPLICATION_VERSION = "1"
+APPLICATION_VERSION = "2"
 """Set by hand: DBOS would derive it from the workflows' source, and a changed one strands queued jobs.
-Raise it only when a workflow's order of steps changes in a way that old jobs cannot resume."""
+Raise it only when tasks change in a way that old ones cannot go on; the watchdog begins their jobs again."""
 
-JOB_WORKFLOW = "profile_job"
-VARIANT_WORKFLOW = "make_variant"
-JOBS_QUEUE = "jobs"
-COMPRESS_QUEUE = "compress"
-QUEUES = (JOBS_QUEUE, COMPRESS_QUEUE)
-JOB_PRIORITY = 100
-"""Always given: DBOS runs a workflow without a priority before all others."""
+LIVE = ["ENQUEUED", "DELAYED", "PENDING"]
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+PAGE = 1000
 
 log = logging.getLogger(__name__)
 
@@ -41,39 +40,70 @@ def prepare_engine_database(url: str) -> None:
 
 
 class DbosEngine:
-    """Enqueues, cancels and wakes workflows through the database; needs no worker in this process."""
+    """Enqueues, stops and takes back tasks through the database; needs no worker in this process."""
 
     def __init__(self, url: str) -> None:
         self._client = DBOSClient(system_database_url=url, serializer=DBOSPortableJSONSerializer())
 
-    def start_job(self, job_id: str) -> None:
-        """Enqueue the job's workflow under the job's own identifier, so that a repeat attaches to it."""
+    def start_job(self, job_id: str, priority: int) -> None:
+        """Enqueue the job's first task under an identifier of the job's own, so that a repeat attaches to it."""
+        task = Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority)
         self._client.enqueue(
             {
-                "workflow_name": JOB_WORKFLOW,
-                "queue_name": JOBS_QUEUE,
-                "workflow_id": job_id,
+                "workflow_name": task.name,
+                "queue_name": task.queue,
+                "workflow_id": task.identifier,
                 "app_version": APPLICATION_VERSION,
-                "priority": JOB_PRIORITY,
+                "priority": task.priority,
             },
-            job_id,
+            task.as_json(),
         )
 
-    def cancel_job(self, job_id: str) -> None:
-        """Cancel the workflow and its children; their running steps are cancelled and kill their process groups."""
-        try:
-            self._client.cancel_workflow(job_id, cancel_children=True)
-        except error.DBOSNonExistentWorkflowError:
-            log.info("job %s has no workflow to cancel", job_id)
+    def restart_job(self, job_id: str, priority: int) -> None:
+        """Forget what was done for the job and begin again; finished work is found by the caches of the store."""
+        ids = [status.workflow_id for status in self._tasks_of(job_id)]
+        if ids:
+            self._client.delete_workflows(ids)
+        self.start_job(job_id, priority)
 
-    def notify_runs_changed(self, job_id: str) -> None:
-        """Send the job's workflow a message; a workflow that is gone needs none."""
-        try:
-            self._client.send(job_id, "changed", topic=RUNS_TOPIC)
-        except error.DBOSNonExistentWorkflowError:
-            log.info("job %s has no workflow to notify", job_id)
-        except SQLAlchemyError:
-            log.warning("job %s was not notified; it looks again by itself", job_id, exc_info=True)
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel the job's tasks; their running steps are cancelled and kill their process groups."""
+        ids = [status.workflow_id for status in self._tasks_of(job_id, LIVE)]
+        if ids:
+            self._client.cancel_workflows(ids)
+
+    def live_jobs(self, job_ids: Sequence[str]) -> Collection[str]:
+        """Those of the jobs that have a task of this version which waits or runs."""
+        found = self._list(LIVE, prefix=[f"{job_id}:" for job_id in job_ids], app_version=APPLICATION_VERSION)
+        return {status.workflow_id.partition(":")[0] for status in found}
+
+    def take_back(self, executor_id: str) -> list[str]:
+        """Queue again what this executor was running when it died; returns the tasks' identifiers.
+
+        Finished steps are not run again. Only for an executor that certainly runs no more: see ``watchdog``.
+        """
+        held = self._list(["PENDING"], executor_id=executor_id, load_input=True)
+        taken = []
+        for status in held:
+            self._client.resume_workflow(status.workflow_id, queue_name=_queue_of(status))
+            taken.append(status.workflow_id)
+        return taken
+
+    def purge(self, ended_before: datetime) -> int:
+        """Delete the engine's record of tasks that ended before; returns their number. Jobs keep theirs in the store."""
+        n_deleted = 0
+        while True:
+            found = self._client.list_workflows(
+                status=ENDED,
+                completed_before=ended_before.isoformat(),
+                limit=PAGE,
+                load_input=False,
+                load_output=False,
+            )
+            if not found:
+                return n_deleted
+            self._client.delete_workflows([status.workflow_id for status in found])
+            n_deleted += len(found)
 
     def is_ready(self) -> bool:
         """Whether the engine's database answers."""
@@ -86,3 +116,30 @@ class DbosEngine:
     def close(self) -> None:
         """Release the connections."""
         self._client.destroy()
+
+    def _tasks_of(self, job_id: str, states: Sequence[str] = ()) -> list[WorkflowStatus]:
+        return self._list(states, prefix=f"{job_id}:")
+
+    def _list(
+        self,
+        states: Sequence[str],
+        *,
+        prefix: str | list[str] | None = None,
+        executor_id: str | None = None,
+        app_version: str | None = None,
+        load_input: bool = False,
+    ) -> list[WorkflowStatus]:
+        return self._client.list_workflows(
+            status=list(states) or None,
+            workflow_id_prefix=prefix,
+            executor_id=executor_id,
+            app_version=app_version,
+            load_input=load_input,
+            load_output=False,
+        )
+
+
+def _queue_of(status: WorkflowStatus) -> str:
+    """The queue that the task belongs to: a recovered one has lost its own and keeps it in its argument alone."""
+    arguments = status.input["args"] if status.input else ()
+    return Task.from_json(arguments[0]).queue if arguments else JOBS_QUEUE

@@ -1,25 +1,83 @@
-"""What the API process asks of an engine, and what a workflow may ask while it runs."""
+"""What the API process and the workers ask of an engine, and the tasks that it carries out."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-RUNS_TOPIC = "runs"
-"""Messages to a job's workflow that some of its runs changed."""
+JsonObject = dict[str, Any]
+
+JOBS_QUEUE = "jobs"
+"""Short tasks that only read and write the store."""
+CPU_QUEUE = "cpu"
+GPU_QUEUE = "gpu"
+COMPILE_QUEUE = "compile"
+QUEUES = (JOBS_QUEUE, CPU_QUEUE, GPU_QUEUE, COMPILE_QUEUE)
+
+BEGIN_JOB = "begin_job"
+"""The task that a job starts with; the others follow from it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One durable unit of work. It runs on whichever worker takes it from the queue, and names the tasks that follow it.
+
+    ``priority``: lower numbers are taken first. ``attempt`` counts from 1; ``n_waits`` counts how often it found that
+    somebody else does the same work. ``delay_s`` seconds pass before it may be taken.
+    """
+
+    name: str
+    job_id: str
+    queue: str
+    priority: int
+    variant_id: str | None = None
+    attempt: int = 1
+    n_waits: int = 0
+    delay_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a task that no worker would take."""
+        if self.queue not in QUEUES:
+            raise ValueError(f"no queue is called {self.queue!r}; the queues are {', '.join(QUEUES)}")
+        if self.priority < 1 or self.attempt < 1 or self.delay_s < 0:
+            raise ValueError(f"priority and attempt are at least 1 and a delay is not negative: {self}")
+
+    @property
+    def identifier(self) -> str:
+        """The same for the same work, so that it is enqueued once however often that is asked for."""
+        return f"{self.job_id}:{self.name}:{self.variant_id or ''}:{self.attempt}.{self.n_waits}"
+
+    def as_json(self) -> JsonObject:
+        """JSON values that ``from_json`` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Task":
+        """The task that ``as_json`` wrote."""
+        return cls(**document)
+
+
+TaskFunction = Callable[[Task], Coroutine[Any, Any, Sequence[Task]]]
+"""Carries out a task and returns those that follow. It may run more than once, so it is idempotent; it is cancelled with
+its job. An exception means that the store did not take its end: it is run again after a while."""
 
 
 class Engine(Protocol):
-    """Starts, cancels and wakes the durable workflow of a job. All calls may be repeated."""
+    """Starts and stops the durable work of jobs. All calls may be repeated."""
 
-    def start_job(self, job_id: str) -> None:
-        """Enqueue the job's workflow; a second call for the same job changes nothing."""
+    def start_job(self, job_id: str, priority: int) -> None:
+        """Enqueue the job's first task; a second call for the same job changes nothing."""
+        ...
+
+    def restart_job(self, job_id: str, priority: int) -> None:
+        """Forget what was done for the job and begin again; only for a job without live tasks."""
         ...
 
     def cancel_job(self, job_id: str) -> None:
-        """Stop the job's workflow and the child processes of its steps."""
+        """Stop the job's tasks and their child processes."""
         ...
 
-    def notify_runs_changed(self, job_id: str) -> None:
-        """Wake the workflow that waits for the job's runs; losing this only costs it a poll interval."""
+    def live_jobs(self, job_ids: Sequence[str]) -> Collection[str]:
+        """Those of the jobs that have a task which waits or runs."""
         ...
 
     def is_ready(self) -> bool:
@@ -29,26 +87,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release connections."""
         ...
-
-
-class WorkflowContext(Protocol):
-    """The durable side of a workflow: what was awaited here once is not done again after a crash."""
-
-    async def step(self, name: str, function: Callable[..., Awaitable[Any]], *arguments: str) -> Any:
-        """Run the step, or return what it returned before the crash. It may run more than once, so it is idempotent.
-
-        Arguments and result are JSON values. A cancelled workflow cancels the step's task.
-        """
-        ...
-
-    async def children(self, workflow: str, queue: str, arguments: Sequence[str]) -> list[Any]:
-        """Run one child workflow for each argument on the queue and return their results in order."""
-        ...
-
-    async def receive(self, topic: str, timeout_s: float) -> object | None:
-        """The next message to this workflow, or None after the time-out."""
-        ...
-
-
-WorkflowFunction = Callable[[WorkflowContext, str], Coroutine[Any, Any, Any]]
-"""A workflow takes its context and the identifier it works on."""

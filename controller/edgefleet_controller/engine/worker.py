@@ -1,30 +1,30 @@
-"""A worker process: takes workflows from the queues and runs their steps."""
+"""A worker process: takes tasks from the queues and carries them out."""
 
 import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID, StepOptions
 
-from edgefleet_controller.engine.dbos_engine import (
-    APPLICATION_NAME,
-    APPLICATION_VERSION,
-    COMPRESS_QUEUE,
-    JOB_PRIORITY,
-    JOBS_QUEUE,
-    QUEUES,
-    prepare_engine_database,
-)
-from edgefleet_controller.engine.protocol import WorkflowFunction
+from edgefleet_controller.engine.dbos_engine import APPLICATION_NAME, APPLICATION_VERSION, prepare_engine_database
+from edgefleet_controller.engine.protocol import JOBS_QUEUE, QUEUES, Task, TaskFunction
 
 POLLING_INTERVAL_S = 0.2
-JOB_CONCURRENCY = 64
-"""Job workflows only wait, so many fit into one worker."""
+SHORT_TASKS = 8
+"""Tasks of the jobs queue side by side; they only read and write the store."""
+LONG_TASKS = 1
+"""Tasks of each other queue side by side, in one process. The same for all workers, because DBOS keeps it with the queue:
+a host that can do more runs more processes (``--concurrency``)."""
+
+STORE_ATTEMPTS = 6
+STORE_DELAY_S = 1.0
+"""A task whose end the store did not take is run again after 1, 2, 4, ... s; after the last attempt the watchdog begins
+its job again."""
 
 log = logging.getLogger(__name__)
 
@@ -34,73 +34,43 @@ class WorkerOptions:
     """How a worker takes work.
 
     ``executor_id`` must stay the same over restarts: a worker resumes what it was doing by that name.
-    ``compress_concurrency`` compress and compile steps run side by side.
     """
 
     engine_url: str
     executor_id: str
     queues: tuple[str, ...] = QUEUES
-    compress_concurrency: int = 1
 
     def __post_init__(self) -> None:
         """Refuse queues that nobody fills."""
         unknown = sorted(set(self.queues) - set(QUEUES))
         if unknown or not self.queues:
             raise ValueError(f"unknown queues {unknown}; the queues are {', '.join(QUEUES)}")
-        if self.compress_concurrency < 1:
-            raise ValueError("compress_concurrency must be at least 1")
 
 
-class DbosContext:
-    """The durable context of the workflow that DBOS runs at this moment."""
-
-    async def step(self, name: str, function: Callable[..., Awaitable[Any]], *arguments: str) -> Any:
-        """Run a step that a cancelled workflow interrupts."""
-
-        async def named() -> Any:
-            return await function(*arguments)
-
-        return await DBOS.run_step_async(StepOptions(name=name, preemptible=True), named)
-
-    async def children(self, workflow: str, queue: str, arguments: Sequence[str]) -> list[Any]:
-        """Enqueue one child for each argument under a derived identifier, then await all of them."""
-        handles = []
-        for argument in arguments:
-            with SetWorkflowID(f"{DBOS.workflow_id}:{argument}"), SetEnqueueOptions(priority=JOB_PRIORITY):
-                handles.append(await DBOS.enqueue_workflow_async(queue, _registered[workflow], argument))
-        return [await handle.get_result() for handle in handles]
-
-    async def receive(self, topic: str, timeout_s: float) -> object | None:
-        """The next message to this workflow or None."""
-        message: object | None = await DBOS.recv_async(topic, timeout_seconds=timeout_s)
-        return message
-
-
-_registered: dict[str, Callable[[str], Any]] = {}
+_registered: dict[str, Callable[[dict[str, Any]], Any]] = {}
 """DBOS finds workflows by decorated functions of the process; this is its registry's other half."""
 
 
-def run_worker(options: WorkerOptions, workflows: Mapping[str, WorkflowFunction], *, follow_stdin: bool) -> int:
-    """Work until SIGTERM or SIGINT, or, with ``follow_stdin``, until standard input ends; returns the exit status."""
+def run_worker(
+    options: WorkerOptions, tasks: Mapping[str, TaskFunction], *, stop: threading.Event, follow_stdin: bool
+) -> None:
+    """Work until ``stop`` is set, by SIGTERM or SIGINT too, and with ``follow_stdin`` until standard input ends."""
     prepare_engine_database(options.engine_url)
     logging.getLogger("dbos").addFilter(_is_not_a_cancellation)
     DBOS(config=_config(options))
-    for name, function in workflows.items():
+    for name, function in tasks.items():
         _registered[name] = _register(name, function)
     DBOS.listen_queues(list(options.queues))
-    stop = threading.Event()
     _stop_on_signals(stop)
     DBOS.launch()
-    DBOS.register_queue(JOBS_QUEUE, worker_concurrency=JOB_CONCURRENCY, polling_interval_sec=POLLING_INTERVAL_S)
-    DBOS.register_queue(
-        COMPRESS_QUEUE, worker_concurrency=options.compress_concurrency, polling_interval_sec=POLLING_INTERVAL_S
-    )
+    for queue in QUEUES:
+        n_tasks = SHORT_TASKS if queue == JOBS_QUEUE else LONG_TASKS
+        DBOS.register_queue(queue, worker_concurrency=n_tasks, polling_interval_sec=POLLING_INTERVAL_S)
     if follow_stdin:
         threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
     log.info("worker %s takes work from %s", options.executor_id, ", ".join(options.queues))
     stop.wait()
     DBOS.destroy()
-    return 0
 
 
 def _config(options: WorkerOptions) -> DBOSConfig:
@@ -115,12 +85,32 @@ def _config(options: WorkerOptions) -> DBOSConfig:
     )
 
 
-def _register(name: str, function: WorkflowFunction) -> Callable[[str], Any]:
-    async def workflow(identifier: str) -> Any:
-        return await function(DbosContext(), identifier)
+def _register(name: str, function: TaskFunction) -> Callable[[dict[str, Any]], Any]:
+    async def workflow(document: dict[str, Any]) -> None:
+        task = Task.from_json(document)
+
+        async def carry_out() -> list[dict[str, Any]]:
+            return [following.as_json() for following in await function(task)]
+
+        options = StepOptions(
+            name=name,
+            preemptible=True,
+            retries_allowed=True,
+            max_attempts=STORE_ATTEMPTS,
+            interval_seconds=STORE_DELAY_S,
+            backoff_rate=2.0,
+        )
+        for following in await DBOS.run_step_async(options, carry_out):
+            await _enqueue(Task.from_json(following))
 
     workflow.__qualname__ = name
     return DBOS.workflow(name=name)(workflow)
+
+
+async def _enqueue(task: Task) -> None:
+    delay_s = task.delay_s or None
+    with SetWorkflowID(task.identifier), SetEnqueueOptions(priority=task.priority, delay_seconds=delay_s):
+        await DBOS.enqueue_workflow_async(task.queue, _registered[task.name], task.as_json())
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

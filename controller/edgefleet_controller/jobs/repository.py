@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.db.tables import Job, JobEvent, Run, Variant
+from edgefleet_controller.jobs.fairness import FIRST_TAG
 from edgefleet_controller.pagination import PageRequest, fetch_page
 
 ENDED = ("cancelled", "completed", "failed")
@@ -43,6 +44,17 @@ def variants_of(session: Session, job_id: str) -> list[Variant]:
 def find_variant(session: Session, variant_id: str) -> Variant | None:
     """The variant with this identifier."""
     return session.get(Variant, variant_id)
+
+
+def variant_states(session: Session, job_id: str) -> list[str]:
+    """States of the job's variants as they are in the store now, in their order."""
+    return list(session.scalars(select(Variant.state).where(Variant.job_id == job_id).order_by(Variant.ordinal)))
+
+
+def first_variant_error(session: Session, job_id: str) -> dict[str, object] | None:
+    """Why the job's first failed variant failed."""
+    query = select(Variant.error).where(Variant.job_id == job_id, Variant.state == "failed")
+    return session.scalar(query.order_by(Variant.ordinal).limit(1))
 
 
 def run_states_of_variant(session: Session, variant_id: str) -> list[str]:
@@ -85,6 +97,11 @@ def versions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
 def queued_before(session: Session, moment: datetime) -> Sequence[str]:
     """Jobs that nobody has begun since."""
     return session.scalars(select(Job.id).where(Job.state == "queued", Job.created_at < moment)).all()
+
+
+def turn_of(session: Session, job_id: str) -> int:
+    """The tag of the job's first variant, see ``jobs.fairness``."""
+    return session.scalar(select(func.min(Variant.fair_tag)).where(Variant.job_id == job_id)) or FIRST_TAG
 
 
 def cancelling_without_lease(session: Session) -> Sequence[str]:

@@ -1,14 +1,62 @@
-"""What is settled when a variant's runs are queued."""
+"""Queues a variant's runs, and settles at once those that could never be carried out."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Device, Run
+from edgefleet_controller.db.database import Database
+from edgefleet_controller.db.tables import Artifact, Device, Job, Run
+from edgefleet_controller.jobs.sweep import settings_of
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.suitability import why_unsuitable
-from edgefleet_deploy.targets import Target
+from edgefleet_controller.workflows import repository
+from edgefleet_controller.workflows.compiled import golden_ref
+from edgefleet_controller.workflows.journal import set_state
+from edgefleet_deploy.targets import Target, get_target
+
+JsonObject = dict[str, Any]
+
+
+def dispatch(database: Database, variant_id: str) -> None:
+    """Queue a run for each device and settings of the job; a repeat finds them. Nothing for a variant that was stopped."""
+    with database.writing() as session:
+        repository.lock_job_of(session, variant_id)
+        variant = repository.load_variant_work(session, variant_id)
+        if variant.is_stopped or variant.artifact_key is None:
+            return
+        artifact = repository.find_artifact(session, variant.artifact_key)
+        assert artifact is not None
+        job = repository.locked_job(session, variant.job_id)
+        order = _order(job, artifact)
+        swept = [settings.model_dump(mode="json") for settings in settings_of(job.request)]
+        queued = [
+            runs.enqueue_run(
+                session,
+                variant.job_id,
+                variant_id,
+                device_id,
+                order | {"settings": settings},
+                settings_ordinal=ordinal,
+            )
+            for device_id, (ordinal, settings) in product(job.request["device_ids"], enumerate(swept))
+        ]
+        for run in queued:
+            run.priority = variant.fair_tag
+        set_state(session, variant, "dispatched", f"{variant.name}: waits for the boards")
+        refuse_unsuitable(session, queued, get_target(variant.target), artifact.manifest)
+
+
+def _order(job: Job, artifact: Artifact) -> JsonObject:
+    return {
+        "runtime": get_target(artifact.target).runtime,
+        "artifact": {"sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
+        "artifact_name": artifact.manifest["file_name"],
+        "manifest": artifact.manifest,
+        "evaluation": (job.prepared or {}).get("evaluation"),
+        "golden": golden_ref(artifact.manifest),
+    }
 
 
 def refuse_unsuitable(session: Session, queued: Sequence[Run], target: Target, manifest: Mapping[str, Any]) -> None:

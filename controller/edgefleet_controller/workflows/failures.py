@@ -4,6 +4,8 @@ import errno
 import logging
 from pathlib import Path
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.errors import ControllerError, NotFound
@@ -19,6 +21,8 @@ def as_step_failure(err: Exception) -> StepFailed:
         return err
     if isinstance(err, ControllerError):
         return StepFailed(err.code, err.message)
+    if isinstance(err, OperationalError | InterfaceError):
+        return StepFailed("store_unavailable", f"The store did not answer: {err.orig or err}")
     log.error("a step ended unexpectedly", exc_info=err)
     if isinstance(err, OSError) and err.errno in _FULL:
         return StepFailed("disk_full", f"The controller's disk is full ({err}); free space, then submit the job again.")

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Artifact, Compression, Job
+from edgefleet_controller.jobs.closing import close_if_done, finish
 from edgefleet_controller.jobs.events import mark_changed, record_event
 from edgefleet_controller.jobs.progress import share_done
 from edgefleet_controller.workflows import repository
@@ -25,9 +26,11 @@ ARTIFACT_MEDIA_TYPE = "application/octet-stream"
 
 @dataclass(frozen=True)
 class StartedJob:
-    """What the first step needs of a job."""
+    """What the first tasks need of a job."""
 
+    job_id: str
     variant_ids: tuple[str, ...]
+    model_id: str
     model_sha256: str
     model_format: str
     data: JsonObject | None
@@ -52,6 +55,8 @@ class Journal:
                 _touch(session, job, "prepares the data")
             model = repository.find_model(session, job.model_id)
             return StartedJob(
+                job_id=job_id,
+                model_id=model.id,
                 variant_ids=tuple(variant.id for variant in repository.variants_of(session, job_id)),
                 model_sha256=model.blob_sha256,
                 model_format=model.format,
@@ -59,7 +64,18 @@ class Journal:
                 is_prepared=job.prepared is not None,
             )
 
-    def store_prepared_data(self, job_id: str, evaluation: BlobRef | None, result: JsonObject) -> None:
+    def reuse_prepared_data(self, job: StartedJob, key_sha256: str, is_stored: Callable[[str], bool]) -> bool:
+        """Take the evaluation set of an earlier job of the same model and data; False where there is none."""
+        with self._database.writing() as session:
+            earlier = repository.prepared_before(session, job.model_id, key_sha256)
+            if earlier is None or (earlier.evaluation_sha256 and not is_stored(earlier.evaluation_sha256)):
+                return False
+            mine = repository.locked_job(session, job.job_id)
+            mine.prepared, mine.evaluation_sha256 = earlier.prepared, earlier.evaluation_sha256
+            record_event(session, job.job_id, "data_cached", "takes the evaluation set of an earlier job")
+            return True
+
+    def store_prepared_data(self, job_id: str, evaluation: BlobRef | None, result: JsonObject, key_sha256: str) -> None:
         """Remember the evaluation set and what is known of the data."""
         with self._database.writing() as session:
             job = repository.locked_job(session, job_id)
@@ -68,7 +84,8 @@ class Journal:
                     session, evaluation.sha256, evaluation.size_bytes, "application/x-npz", now_of(session)
                 )
                 job.evaluation_sha256 = evaluation.sha256
-            job.prepared = result | {"evaluation": evaluation.model_dump(mode="json") if evaluation else None}
+            stored = evaluation.model_dump(mode="json") if evaluation else None
+            job.prepared = result | {"evaluation": stored, "key_sha256": key_sha256}
             record_event(
                 session,
                 job_id,
@@ -84,10 +101,10 @@ class Journal:
             for variant in repository.variants_of(session, job_id):
                 if variant.state not in VARIANT_ENDED:
                     variant.state, variant.error = "failed", error
-            if job.state not in JOB_ENDED:
+            if job.state not in JOB_ENDED and job.state not in JOB_STOPPING:
                 job.error = error
+                finish(session, job, "failed")
                 record_event(session, job_id, "failed", error["message"], error=error)
-                _close(session, job, "failed")
 
     def enter(self, variant_id: str, state: str) -> VariantWork | None:
         """Move the variant into a step; None when there is nothing to do for it any more."""
@@ -96,8 +113,20 @@ class Journal:
             work = repository.load_variant_work(session, variant_id)
             if work.is_stopped:
                 return None
+            if state == "compressing":
+                repository.advance_fair_clock(session, work.fair_tag, work.priority)
             set_state(session, work, state, f"{work.name}: {state}")
             return work
+
+    def close_if_done(self, job_id: str) -> None:
+        """Close the job if all its variants have ended."""
+        with self._database.writing() as session:
+            close_if_done(session, job_id)
+
+    def note(self, work: VariantWork, kind: str, message: str, **detail: Any) -> None:
+        """Add an entry about the variant to the job's log."""
+        with self._database.writing() as session:
+            record_event(session, work.job_id, kind, message, variant_id=work.variant_id, **detail)
 
     def look_up(self, variant_id: str) -> VariantWork:
         """What is known of the variant now; nothing is moved."""
@@ -114,6 +143,7 @@ class Journal:
             message = f"{work.name}: {error['code']}: {error['message']}"
             record_event(session, work.job_id, "variant_failed", message, variant_id=work.variant_id, error=error)
             _touch(session, repository.locked_job(session, work.job_id), message)
+            close_if_done(session, work.job_id)
 
     def reuse_compression(self, work: VariantWork, key_sha256: str, is_stored: Callable[[str], bool]) -> bool:
         """Take a cached candidate; False when there is none, or its file is gone."""
@@ -157,6 +187,8 @@ class Journal:
             if row is None or not all(is_stored(sha256) for sha256 in stored_files(row)):
                 return False
             repository.find_variant(session, work.variant_id).artifact_key = key_sha256
+            message = f"{work.name}: reuses a cached artifact, {row.size_bytes:,} bytes"
+            record_event(session, work.job_id, "artifact_cached", message, variant_id=work.variant_id)
             return True
 
     def store_artifact(self, work: VariantWork, row: Artifact, beside: Sequence[BlobRef]) -> None:
@@ -171,24 +203,6 @@ class Journal:
             message = f"{work.name}: compiled for {row.target}, {row.size_bytes:,} bytes"
             detail = {"parity": row.manifest.get("parity"), "notes": row.manifest.get("notes")}
             record_event(session, work.job_id, "compiled", message, variant_id=work.variant_id, **detail)
-
-    def finish_job(self, job_id: str) -> str:
-        """Close the job: ``failed`` when every variant failed, else ``completed``. Returns its state."""
-        with self._database.writing() as session:
-            job = repository.locked_job(session, job_id)
-            if job.state in JOB_ENDED or job.state in JOB_STOPPING:
-                return job.state
-            variants = repository.variants_of(session, job_id)
-            failed = [variant for variant in variants if variant.state == "failed"]
-            if variants and len(failed) == len(variants):
-                job.error = failed[0].error
-                _close(session, job, "failed")
-            else:
-                _close(session, job, "completed")
-            record_event(
-                session, job_id, job.state, f"{len(variants) - len(failed)} of {len(variants)} variants measured"
-            )
-            return job.state
 
     def say(self, job_id: str, message: str) -> None:
         """Show a passing message to those who follow the job; it is not logged."""
@@ -205,10 +219,6 @@ def set_state(session: Session, work: VariantWork, state: str, message: str) -> 
         variant.state = state
         record_event(session, work.job_id, state, message, variant_id=work.variant_id)
     _touch(session, repository.locked_job(session, work.job_id), message)
-
-
-def _close(session: Session, job: Job, state: str) -> None:
-    job.state, job.finished_at, job.progress, job.message = state, now_of(session), 1.0, state
 
 
 def _touch(session: Session, job: Job, message: str) -> None:

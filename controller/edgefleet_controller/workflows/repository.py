@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Run, Variant
+from edgefleet_controller.db.engine_tables import FairClock
+from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Variant
+from edgefleet_controller.jobs.fairness import FAIR_CLOCK, Priority, advanced
 
 JsonObject = dict[str, Any]
 
 JOB_ENDED = ("completed", "failed", "cancelled")
 VARIANT_ENDED = ("completed", "failed", "cancelled")
 JOB_STOPPING = ("cancelling", "cancelled")
+LATEST_JOBS = 20
+"""How many earlier jobs of a model are looked at for an evaluation set that was made already."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class VariantWork:
     recipe_sha256: str
     target: str
     is_stopped: bool
+    is_dispatched: bool
     no_cache: bool
     seed: int
     model_sha256: str
@@ -37,6 +43,9 @@ class VariantWork:
     data_sha256: str | None
     compression_key: str | None
     artifact_key: str | None
+    compute: str
+    fair_tag: int
+    priority: Priority
 
 
 def load_variant_work(session: Session, variant_id: str) -> VariantWork:
@@ -58,6 +67,7 @@ def load_variant_work(session: Session, variant_id: str) -> VariantWork:
         recipe_sha256=variant.recipe_sha256,
         target=variant.target,
         is_stopped=job.state in JOB_STOPPING or variant.state in VARIANT_ENDED,
+        is_dispatched=variant.state == "dispatched",
         no_cache=bool(job.request.get("no_cache", False)),
         seed=_seed(job.request, variant.recipe),
         model_sha256=model.blob_sha256,
@@ -67,6 +77,9 @@ def load_variant_work(session: Session, variant_id: str) -> VariantWork:
         data_sha256=(job.prepared or {}).get("data_sha256"),
         compression_key=variant.compression_key,
         artifact_key=variant.artifact_key,
+        compute=variant.compute,
+        fair_tag=variant.fair_tag,
+        priority=cast(Priority, job.priority),
     )
 
 
@@ -123,7 +136,19 @@ def add_blob(session: Session, sha256: str, size_bytes: int, media_type: str, no
         session.flush()
 
 
-def count_unfinished_runs(session: Session, job_id: str) -> int:
-    """Runs of the job that are queued or leased."""
-    statement = select(func.count()).select_from(Run).where(Run.job_id == job_id, Run.state.in_(("queued", "leased")))
-    return session.execute(statement).scalar_one()
+def prepared_before(session: Session, model_id: str, key_sha256: str) -> Job | None:
+    """The newest job of the model whose evaluation set was made from the same; None if there is none."""
+    query = select(Job).where(Job.model_id == model_id, Job.started_at.is_not(None)).order_by(Job.created_at.desc())
+    candidates = session.scalars(query.limit(LATEST_JOBS))
+    return next((job for job in candidates if (job.prepared or {}).get("key_sha256") == key_sha256), None)
+
+
+def advance_fair_clock(session: Session, begun_tag: int, priority: Priority) -> None:
+    """Let the virtual time go on: a unit with this tag begins."""
+    clock = session.get(FairClock, FAIR_CLOCK, with_for_update=True)
+    if clock is None:
+        dialect = session.get_bind().dialect.name
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        session.execute(insert(FairClock).values(name=FAIR_CLOCK, virtual_time=0).on_conflict_do_nothing())
+        clock = session.get_one(FairClock, FAIR_CLOCK, with_for_update=True)
+    clock.virtual_time = advanced(clock.virtual_time, begun_tag, priority)

@@ -22,10 +22,13 @@ from tests.integration.controller.conftest import (
 from edgefleet_agent.wire.samples import encode_samples
 from edgefleet_controller.db.tables import Variant
 from edgefleet_controller.engine.child_process import ChildLimits
+from edgefleet_controller.engine.protocol import CPU_QUEUE, Task
 from edgefleet_controller.jobs import service as jobs
-from edgefleet_controller.workflows import steps as steps_module
+from edgefleet_controller.workflows import compiling, dispatching
 from edgefleet_controller.workflows.compute import HostCompute
-from edgefleet_controller.workflows.steps import HostSteps
+from edgefleet_controller.workflows.journal import Journal
+from edgefleet_controller.workflows.steps import COMPILE_VARIANT, COMPRESS_VARIANT, DISPATCH_VARIANT, HostSteps
+from edgefleet_controller.workflows.workbench import Workbench
 from edgefleet_deploy.targets import TARGETS
 
 ARTIFACT, GOLDEN = b"artifact bytes", b"golden bytes"
@@ -77,13 +80,20 @@ def carry_out(fleet: Fleet, job: JsonObject, work_dir: Path, **changes: Any) -> 
     """Compress, compile and dispatch the job's first variant."""
     services = fleet.services
     compute = FakeSteps(work_dir, manifest(**changes))
-    steps = HostSteps(
-        database=services.database, blobs=services.blobs, clock=services.clock, compute=compute, threads=1
+    bench = Workbench(
+        database=services.database,
+        blobs=services.blobs,
+        clock=services.clock,
+        compute=compute,
+        threads=1,
+        journal=Journal(services.database),
     )
-    variant_id = job["variants"][0]["id"]
-    assert asyncio.run(steps.compress(variant_id))
-    assert asyncio.run(steps.compile(variant_id))
-    assert asyncio.run(steps.dispatch(variant_id))
+    tasks = HostSteps(bench).tasks()
+    task = Task(COMPRESS_VARIANT, job["id"], CPU_QUEUE, 1, variant_id=job["variants"][0]["id"])
+    for following in (COMPILE_VARIANT, DISPATCH_VARIANT):
+        [task] = asyncio.run(tasks[task.name](task))
+        assert task.name == following
+    assert not asyncio.run(tasks[task.name](task))
     return compute
 
 
@@ -191,7 +201,8 @@ def jetson_target(monkeypatch: pytest.MonkeyPatch) -> str:
     """A target for one kind of board, as compilers for accelerators have them."""
     target = replace(TARGETS["onnxruntime"], name="jetson-only", boards=("jetson-nano",))
     monkeypatch.setattr(jobs, "TARGETS", {**TARGETS, target.name: target})
-    monkeypatch.setattr(steps_module, "get_target", {**TARGETS, target.name: target}.__getitem__)
+    for module in (compiling, dispatching):
+        monkeypatch.setattr(module, "get_target", {**TARGETS, target.name: target}.__getitem__)
     return target.name
 
 

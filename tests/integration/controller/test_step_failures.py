@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from edgefleet_controller.db.tables import Compression, Job, Variant
-from edgefleet_controller.engine.child_process import ChildLimits
+from edgefleet_controller.engine.child_process import ChildLimits, StepFailed
+from edgefleet_controller.engine.protocol import BEGIN_JOB, CPU_QUEUE, JOBS_QUEUE, Task
 from edgefleet_controller.jobs.service import request_cancel
 from edgefleet_controller.workflows.compute import HostCompute
-from edgefleet_controller.workflows.steps import HostSteps
+from edgefleet_controller.workflows.journal import Journal
+from edgefleet_controller.workflows.steps import COMPILE_VARIANT, COMPRESS_VARIANT, DISPATCH_VARIANT, HostSteps
+from edgefleet_controller.workflows.workbench import Workbench
 
 JsonObject = dict[str, Any]
 PREPARED = {"evaluation": None, "n_evaluation": 0, "data_sha256": None, "has_labels": False}
@@ -49,9 +52,25 @@ class ScriptedCompute(HostCompute):
         return answer
 
 
-def steps_of(fleet: Any, compute: HostCompute) -> HostSteps:
+def carry_out(fleet: Any, compute: HostCompute, task: Task) -> Sequence[Task]:
     services = fleet.services
-    return HostSteps(database=services.database, blobs=services.blobs, clock=services.clock, compute=compute, threads=1)
+    bench = Workbench(
+        database=services.database,
+        blobs=services.blobs,
+        clock=services.clock,
+        compute=compute,
+        threads=1,
+        journal=Journal(services.database),
+    )
+    return asyncio.run(HostSteps(bench).tasks()[task.name](task))
+
+
+def until_compressed(fleet: Any, compute: HostCompute, job: JsonObject) -> Sequence[Task]:
+    """Carry out the job's tasks up to the first compression; returns what follows it."""
+    [prepare] = carry_out(fleet, compute, Task(BEGIN_JOB, job["id"], JOBS_QUEUE, 1))
+    [compress] = carry_out(fleet, compute, prepare)
+    assert (compress.name, compress.queue) == (COMPRESS_VARIANT, "cpu")
+    return carry_out(fleet, compute, compress)
 
 
 def row_of(fleet: Any, table: type[Any], identifier: str) -> Any:
@@ -69,7 +88,9 @@ def test_a_job_whose_model_file_is_gone_fails_with_a_code(fleet: Any, tmp_path: 
     job = start_job(fleet)
     model_sha256 = fleet.get(f"/v1/models/{job['model_id']}")["blob_sha256"]
     fleet.services.blobs.path(model_sha256).unlink()
-    assert asyncio.run(steps_of(fleet, ScriptedCompute(tmp_path / "work")).begin(job["id"])) == []
+    compute = ScriptedCompute(tmp_path / "work")
+    [prepare] = carry_out(fleet, compute, Task(BEGIN_JOB, job["id"], JOBS_QUEUE, 1))
+    assert carry_out(fleet, compute, prepare) == []
     stored = row_of(fleet, Job, job["id"])
     assert (stored.state, stored.error["code"]) == ("failed", "blob_lost")
     assert row_of(fleet, Variant, job["variants"][0]["id"]).state == "failed"
@@ -78,35 +99,57 @@ def test_a_job_whose_model_file_is_gone_fails_with_a_code(fleet: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (PermissionError(errno.EACCES, "Permission denied"), "internal_error"),
         (KeyError("candidate"), "internal_error"),
+        (StepFailed("recipe_invalid", "no such pass"), "recipe_invalid"),
     ],
 )
-def test_an_unexpected_end_of_a_step_fails_its_variant(fleet: Any, tmp_path: Path, error: Exception, code: str) -> None:
+def test_an_end_that_would_come_again_fails_the_variant_and_with_the_last_one_the_job(
+    fleet: Any, tmp_path: Path, error: Exception, code: str
+) -> None:
     job = start_job(fleet)
-    variant_id = job["variants"][0]["id"]
-    steps = steps_of(fleet, ScriptedCompute(tmp_path / "work", PREPARED, error))
-    assert asyncio.run(steps.begin(job["id"])) == [variant_id]
-    assert asyncio.run(steps.compress(variant_id)) is False
-    variant = row_of(fleet, Variant, variant_id)
+    assert until_compressed(fleet, ScriptedCompute(tmp_path / "work", PREPARED, error), job) == []
+    variant = row_of(fleet, Variant, job["variants"][0]["id"])
     assert (variant.state, variant.error["code"]) == ("failed", code)
+    stored = row_of(fleet, Job, job["id"])
+    assert (stored.state, stored.error["code"]) == ("failed", code)
 
 
-@pytest.mark.parametrize("step", ["compress", "dispatch"])
-def test_a_step_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tmp_path: Path, step: str) -> None:
-    """The cancel holds the job's lock when the step asks for it; the step has to see what the cancel wrote."""
+def test_a_full_disk_is_tried_again_and_every_attempt_is_in_the_log(fleet: Any, tmp_path: Path) -> None:
+    job = start_job(fleet)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    compute = ScriptedCompute(tmp_path / "work", PREPARED, full, full, full, full)
+    delays = []
+    following = until_compressed(fleet, compute, job)
+    while following:
+        [again] = following
+        delays.append(again.delay_s)
+        following = carry_out(fleet, compute, again)
+    assert delays == [30.0, 60.0, 120.0]
+    variant = row_of(fleet, Variant, job["variants"][0]["id"])
+    assert (variant.error["code"], variant.error["detail"]["attempts"]) == ("disk_full", 4)
+    retried = [
+        event["detail"]
+        for event in fleet.get(f"/v1/jobs/{job['id']}/events")["items"]
+        if event["kind"] == "step_retried"
+    ]
+    assert [(event["attempt"], event["error"]["code"]) for event in retried] == [(n, "disk_full") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("name", [COMPRESS_VARIANT, DISPATCH_VARIANT])
+def test_a_task_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tmp_path: Path, name: str) -> None:
+    """The cancel holds the job's lock when the task asks for it; the task has to see what the cancel wrote."""
     job = start_job(each_fleet)
     variant_id = job["variants"][0]["id"]
-    steps = steps_of(each_fleet, ScriptedCompute(tmp_path / "work"))
     each_fleet.enqueue(job, each_fleet.add_device("other"))  # gives the variant an artifact
     with each_fleet.services.database.writing() as session:
         session.get_one(Variant, variant_id).state = "compiling"
     began = threading.Event()
 
-    def late() -> bool:
+    def late() -> Sequence[Task]:
         began.set()
-        return bool(asyncio.run(getattr(steps, step)(variant_id)))
+        task = Task(name, job["id"], CPU_QUEUE, 1, variant_id=variant_id)
+        return carry_out(each_fleet, ScriptedCompute(tmp_path / "work"), task)
 
     with ThreadPoolExecutor(1) as pool:
         with each_fleet.services.database.writing() as session:
@@ -116,7 +159,7 @@ def test_a_step_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tm
             began.wait(30)
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.5)
-        assert answer.result(timeout=30) is False
+        assert answer.result(timeout=30) == []
     assert row_of(each_fleet, Variant, variant_id).state == "compiling"
     assert [run["state"] for run in each_fleet.get("/v1/runs", job=job["id"])["items"]] == ["cancelled"]
 
@@ -124,16 +167,30 @@ def test_a_step_that_meets_a_cancel_in_progress_does_nothing(each_fleet: Any, tm
 def test_a_cached_candidate_whose_file_is_gone_is_made_again(fleet: Any, tmp_path: Path) -> None:
     result = {"candidate": "candidate.onnx", "cost_s": 1.0}
     first = start_job(fleet)
-    steps = steps_of(fleet, ScriptedCompute(tmp_path / "work", PREPARED, result))
-    asyncio.run(steps.begin(first["id"]))
-    assert asyncio.run(steps.compress(first["variants"][0]["id"])) is True
+    [compile_task] = until_compressed(fleet, ScriptedCompute(tmp_path / "work", PREPARED, result), first)
+    assert (compile_task.name, compile_task.queue) == (COMPILE_VARIANT, "compile")
     key = row_of(fleet, Variant, first["variants"][0]["id"]).compression_key
     fleet.services.blobs.path(row_of(fleet, Compression, key).candidate_sha256).unlink()
 
     second = fleet.post("/v1/jobs", {"model": first["model_id"], "recipes": ["baseline"]})
-    steps = steps_of(fleet, ScriptedCompute(tmp_path / "work", PREPARED, result))
-    asyncio.run(steps.begin(second["id"]))
-    assert asyncio.run(steps.compress(second["variants"][0]["id"])) is True
+    compute = ScriptedCompute(tmp_path / "work", result)
+    # the evaluation set of the first job serves the second, so compressing is its first work
+    [compress] = carry_out(fleet, compute, Task(BEGIN_JOB, second["id"], JOBS_QUEUE, 1))
+    assert compress.name == COMPRESS_VARIANT
+    carry_out(fleet, compute, compress)
     variant = row_of(fleet, Variant, second["variants"][0]["id"])
     assert (variant.compression_key, variant.compression_cached) == (key, False)
     assert fleet.services.blobs.exists(row_of(fleet, Compression, key).candidate_sha256)
+
+
+def test_what_is_cached_is_not_queued_for_a_machine(fleet: Any, tmp_path: Path) -> None:
+    result = {"candidate": "candidate.onnx", "cost_s": 1.0}
+    first = start_job(fleet)
+    until_compressed(fleet, ScriptedCompute(tmp_path / "work", PREPARED, result), first)
+    second = fleet.post("/v1/jobs", {"model": first["model_id"], "recipes": ["baseline"]})
+    begin = Task(BEGIN_JOB, second["id"], JOBS_QUEUE, 1)
+    assert [task.name for task in carry_out(fleet, ScriptedCompute(tmp_path / "work"), begin)] == [COMPILE_VARIANT]
+    assert row_of(fleet, Variant, second["variants"][0]["id"]).compression_cached is True
+    with_no_cache = fleet.post("/v1/jobs", {"model": first["model_id"], "recipes": ["baseline"], "no_cache": True})
+    begin = Task(BEGIN_JOB, with_no_cache["id"], JOBS_QUEUE, 1)
+    assert [task.name for task in carry_out(fleet, ScriptedCompute(tmp_path / "work"), begin)] == [COMPRESS_VARIANT]
