@@ -1,0 +1,1 @@
+"""Search for recipes under constraints: fronts, hypervolume, attainment."""
