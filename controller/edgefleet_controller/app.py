@@ -17,7 +17,7 @@ from edgefleet_controller.auth.guard import authorize
 from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, random_token
 from edgefleet_controller.blobs import endpoints as blobs
 from edgefleet_controller.auth.rate_limits import RateLimits
-from edgefleet_controller.blobs.store import LocalBlobStore
+from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.comparisons import endpoints as comparisons
 from edgefleet_controller.db.database import Database
@@ -116,7 +116,7 @@ def _make_services(
     services = Services(
         settings=settings,
         database=Database.from_url(settings.resolved_database_url, clock),
-        blobs=LocalBlobStore(settings.blob_dir),
+        blobs=open_blob_store(settings),
         engine=engine,
         clock=clock,
         tokens=tokens,
@@ -124,10 +124,10 @@ def _make_services(
         wakeups=Wakeups(),
         inspector=inspector or ChildInspector.from_settings(settings),
         operator_token=load_operator_token(settings.operator_token_file, tokens),
+        rate_limits=RateLimits.from_settings(settings),
     )
     services.database.subscribe(make_listener(services))
     return services
-        rate_limits=RateLimits.from_settings(settings),
 
 
 @asynccontextmanager
