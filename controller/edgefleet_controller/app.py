@@ -14,6 +14,7 @@ from edgefleet_controller.analyses import endpoints as analyses
 from edgefleet_controller.analyses.analyst import make_analyst
 from edgefleet_controller.artifacts import endpoints as artifacts
 from edgefleet_controller.auth.guard import authorize
+from edgefleet_controller.audit import endpoints as audit
 from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, random_token
 from edgefleet_controller.blobs import endpoints as blobs
 from edgefleet_controller.auth.rate_limits import RateLimits
@@ -47,6 +48,8 @@ ROUTERS: Sequence[APIRouter] = (
     models.router,
     analyses.router,
     people.router,
+    people.router,
+    audit.router,
     jobs.router,
     runs.router,
     results.router,

@@ -13,6 +13,7 @@ cannot start it twice.
 import hashlib
 import json
 import os
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from edgefleet_controller.client_administration import AdministrationCalls
 
 JsonObject = dict[str, Any]
 
@@ -62,14 +65,24 @@ class ControllerUnreachable(ClientError):
         )
 
 
-class Client:
+class Client(AdministrationCalls):
     """A connection to one controller; usable as a context manager."""
 
-    def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        project: str | None = None,
+        ca_file: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """``project``: where to work, for those who have several; ``ca_file``: the only authority to trust, PEM."""
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", **({"X-Edgefleet-Project": project} if project else {})},
+            verify=ssl.create_default_context(cafile=ca_file) if ca_file is not None else True,
             timeout=httpx.Timeout(60.0, connect=5.0),
             transport=transport,
         )
@@ -443,11 +456,15 @@ def connect(url: str | None, data_dir: Path) -> Client:
     """A client from what the environment offers.
 
     The address: ``url``, ``$EDGEFLEET_URL``, what a running ``edgefleet serve`` wrote into the data directory, or
-    the default port. The token: ``$EDGEFLEET_TOKEN`` or the data directory's operator token.
+    the default port. The token: ``$EDGEFLEET_TOKEN`` or the data directory's operator token. ``$EDGEFLEET_PROJECT``
+    names the project, ``$EDGEFLEET_CA_FILE`` the authority of a controller with a certificate of its own making.
     """
     address = url or os.environ.get("EDGEFLEET_URL") or _served_url(data_dir) or "http://127.0.0.1:8470"
     token = os.environ.get("EDGEFLEET_TOKEN") or _operator_token(data_dir)
-    return Client(address, token)
+    ca_file = os.environ.get("EDGEFLEET_CA_FILE")
+    return Client(
+        address, token, project=os.environ.get("EDGEFLEET_PROJECT"), ca_file=Path(ca_file) if ca_file else None
+    )
 
 
 def _served_url(data_dir: Path) -> str | None:

@@ -64,4 +64,9 @@ def fetch_page(
         return rows, None
     rows.pop()
     last: Any = getattr(rows[-1], key.key)
-    return rows, base64.urlsafe_b64encode(str(last).encode()).decode()
+    return rows, encode_cursor(str(last))
+
+
+def encode_cursor(key: str) -> str:
+    """The cursor of the page after the item with this key."""
+    return base64.urlsafe_b64encode(key.encode()).decode()

@@ -100,6 +100,8 @@ _FLEET_ADMIN = (
 ACCESS: Mapping[str, Role] = MappingProxyType(
     {
         **dict.fromkeys(_PUBLIC, Role.PUBLIC),
+    "GET /v1/audit",
+    "GET /v1/audit/check",
         **dict.fromkeys(_DEVICE, Role.DEVICE),
         **dict.fromkeys(_PERSON, Role.PERSON),
         **dict.fromkeys(_VIEWER, Role.VIEWER),

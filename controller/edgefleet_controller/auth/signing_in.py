@@ -7,7 +7,9 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.audit.recording import append_event
 from edgefleet_controller.auth import principal as principals
+from edgefleet_controller.auth.caller import Caller
 from edgefleet_controller.auth.passwords import is_password
 from edgefleet_controller.auth.tokens import SESSION_PREFIX, equal_in_constant_time, hash_token
 from edgefleet_controller.db.access_tables import User, WebSession
@@ -38,11 +40,14 @@ def begin_session(services: Services, given: SignIn, address: str) -> str | None
     if not is_known:
         for key in keys:
             services.rate_limits.failures.charge(key)
+        with services.database.writing() as session:
+            append_event(session, _anonymous(address), {"event": "login_refused", "name": given.name[:64]})
         return None
     cookie, now = services.tokens(SESSION_PREFIX), services.clock.now()
     with services.database.writing() as session:
         session.execute(delete(WebSession).where(WebSession.expires_at <= now))
         expires_at = now + timedelta(seconds=services.settings.session_s)
+        append_event(session, _anonymous(address), {"event": "login", "user_id": user_id})
         session.add(WebSession(token_sha256=hash_token(cookie), user_id=user_id, expires_at=expires_at, created_at=now))
     return cookie
 
@@ -52,6 +57,10 @@ def end_session(services: Services, cookie: str | None) -> None:
     if cookie is not None:
         with services.database.writing() as session:
             session.execute(delete(WebSession).where(WebSession.token_sha256 == hash_token(cookie)))
+
+
+def _anonymous(address: str) -> Caller:
+    return Caller("anonymous", "anonymous", address, "POST /login")
 
 
 def _check(services: Services, given: SignIn) -> tuple[bool, str | None]:

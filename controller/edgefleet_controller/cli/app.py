@@ -4,12 +4,14 @@ import typer
 
 from edgefleet_controller.cli.artifacts import artifact_app
 from edgefleet_controller.cli.comparisons import compare, compare_with_itself, list_comparisons
-from edgefleet_controller.cli.devices import device_app, token_app
+from edgefleet_controller.cli.devices import device_app
 from edgefleet_controller.cli.jobs import front, job_app, results
 from edgefleet_controller.cli.models import model_app
+from edgefleet_controller.cli.people import audit, project_app, user_app
 from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
 from edgefleet_controller.cli.targets import list_targets
+from edgefleet_controller.cli.tokens import token_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +23,9 @@ app.command()(worker)
 app.command()(demo)
 app.add_typer(device_app, name="device")
 app.add_typer(token_app, name="token")
+app.add_typer(user_app, name="user")
+app.add_typer(project_app, name="project")
+app.command("audit")(audit)
 app.add_typer(model_app, name="model")
 app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")

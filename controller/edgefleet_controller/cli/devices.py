@@ -10,7 +10,10 @@ from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOptio
 JsonObject = dict[str, Any]
 
 device_app = typer.Typer(no_args_is_help=True, help="Boards: register, list, show, hold, release, revoke.")
-token_app = typer.Typer(no_args_is_help=True, help="One-time join tokens.")
+token_app = typer.Typer(
+    no_args_is_help=True,
+    help="Join tokens of boards (create) and API tokens of people and programs (issue, ls, revoke).",
+)
 
 NameArgument = Annotated[str, typer.Argument(help="Name or identifier of the device.")]
 

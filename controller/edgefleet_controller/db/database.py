@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.auth.caller import acting_as
+from edgefleet_controller.audit.recording import append_entries, note_changes
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.db.scoping import limit_to_caller
 
@@ -95,6 +96,7 @@ class Database:
         """A session that commits at the end of the block and then tells the listeners what changed."""
         with _ScopedSession(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
             yield session
+event.listen(_ScopedSession, "before_flush", note_changes)
             session.commit()
             changes: dict[Change, None] = session.info["changes"]
         with acting_as(None):  # what follows from the change is no longer the caller's doing
@@ -121,3 +123,7 @@ def now_of(session: Session) -> datetime:
 def announce(session: Session, topic: Topic, key: str) -> None:
     """Tell the listeners after the commit; nobody hears of it if the session rolls back."""
     session.info.setdefault("changes", {})[Change(topic, key)] = None
+            append_entries(session)
+            session.flush()  # changed rows announce themselves, see dispatch.changes
+            for payload in self._encode(list(session.info["changes"])):
+                session.execute(select(func.pg_notify(CHANNEL, payload)))

@@ -10,6 +10,7 @@ from edgefleet_controller.people.schemas import (
     ApiTokenCreated,
     ApiTokenView,
     Me,
+    Members,
     MemberSet,
     MemberView,
     PasswordChange,
@@ -84,9 +85,9 @@ def list_projects(page: PageQuery, principal: PrincipalOf, session: ReadSession)
 
 
 @router.get("/projects/{project_id}/members")
-def list_members(project_id: str, session: ReadSession) -> list[MemberView]:
+def list_members(project_id: str, session: ReadSession) -> Members:
     """Who may do what in the project."""
-    return service.members(session, project_id)
+    return Members(items=service.members(session, project_id))
 
 
 @router.put("/projects/{project_id}/members/{user_id}")

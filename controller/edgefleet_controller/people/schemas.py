@@ -83,6 +83,12 @@ class MemberView(BaseModel):
     role: RoleName = Field(description="role in the project")
 
 
+class Members(BaseModel):
+    """Who may do what in a project."""
+
+    items: list[MemberView] = Field(description="by name")
+
+
 class ApiTokenCreate(_Request):
     """A token for programs."""
 

@@ -83,6 +83,8 @@ FLEET_ADMIN = {
 EVERYTHING = PUBLIC | DEVICE | PERSON | VIEWER | OPERATOR | ADMIN | FLEET_ADMIN
 ALLOWED = {
     "anonymous": PUBLIC,
+    "GET /v1/audit",
+    "GET /v1/audit/check",
     "wrong": PUBLIC,
     "revoked": PUBLIC,
     "device": PUBLIC | DEVICE,

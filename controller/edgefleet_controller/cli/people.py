@@ -1,0 +1,165 @@
+"""``edgefleet user``, ``edgefleet project`` and ``edgefleet audit``."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
+
+JsonObject = dict[str, Any]
+
+user_app = typer.Typer(no_args_is_help=True, help="Users: add, list, disable, enable, password.")
+project_app = typer.Typer(no_args_is_help=True, help="Projects and the roles of users in them.")
+
+NameArgument = Annotated[str, typer.Argument(help="Name or identifier of the user.")]
+ProjectArgument = Annotated[str, typer.Argument(help="Name or identifier of the project.")]
+PasswordStdinOption = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
+]
+
+
+@user_app.command("add")
+def add_user(
+    name: Annotated[str, typer.Argument(help="Name of the user, unique.")],
+    admin: Annotated[bool, typer.Option("--admin", help="The user administers the whole fleet.")] = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="API tokens only, as for programs.")] = False,
+    password_stdin: PasswordStdinOption = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Add a user. It has no role in any project yet: see `edgefleet project member`."""
+    password = None if no_password else _read_password(from_stdin=password_stdin)
+    with reported_errors(), open_client(url, data_dir) as client:
+        user = client.add_user(name, password=password, is_admin=admin)
+    console.print(f"Added {user['name']} ({user['id']})", markup=False)
+
+
+@user_app.command("ls")
+def list_users(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """List the users."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        users = client.users()
+    if json_output:
+        print_json(users)
+        return
+    columns = ("name", "is_admin", "has_password", "disabled_at", "created_at", "id")
+    print_table(("name", "admin", "password", "disabled", "created", "id"), [[u[c] for c in columns] for u in users])
+
+
+@user_app.command("disable")
+def disable(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Refuse the user's password, sessions and tokens from the next request on."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{client.change_user(name, 'disable')['name']} is disabled", markup=False)
+
+
+@user_app.command("enable")
+def enable(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Let a disabled user in again."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{client.change_user(name, 'enable')['name']} may sign in again", markup=False)
+
+
+@user_app.command("password")
+def set_password(
+    name: NameArgument,
+    password_stdin: PasswordStdinOption = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give the user a new password; all of the user's sessions end."""
+    password = _read_password(from_stdin=password_stdin)
+    with reported_errors(), open_client(url, data_dir) as client:
+        user = client.change_user(name, "password", {"password": password})
+    console.print(f"{user['name']} has a new password", markup=False)
+
+
+@project_app.command("add")
+def add_project(
+    name: Annotated[str, typer.Argument(help="Name of the project, unique.")],
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Add a project."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        project = client.add_project(name)
+    console.print(f"Added {project['name']} ({project['id']})", markup=False)
+
+
+@project_app.command("ls")
+def list_projects(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """List the projects."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        projects = client.projects()
+    if json_output:
+        print_json(projects)
+        return
+    print_table(("name", "created", "id"), [(p["name"], p["created_at"], p["id"]) for p in projects])
+
+
+@project_app.command("member")
+def member(
+    project: ProjectArgument,
+    user: NameArgument,
+    role: Annotated[str, typer.Option(help="viewer, operator, admin, or none to take the role away.")] = "operator",
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give a user a role in a project, or take it away."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        client.set_member(project, user, None if role == "none" else role)
+    message = f"{user} is {role} in {project}" if role != "none" else f"{user} has no part in {project} any more"
+    console.print(message, markup=False)
+
+
+@project_app.command("members")
+def members(
+    project: ProjectArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+) -> None:
+    """List who may do what in a project."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        found = client.members(project)
+    if json_output:
+        print_json(found)
+        return
+    print_table(("user", "role", "id"), [(m["user_name"], m["role"], m["user_id"]) for m in found])
+
+
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Entries to show, newest first.")] = 50,
+    about: Annotated[str | None, typer.Option(help="Only entries about this identifier.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only entries of this user, token or device.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compute the chain of hashes again instead.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show who changed what, or check that nobody changed the log."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        found = client.check_audit() if check else client.audit(limit=limit, object_id=about, actor=actor)
+    if json_output:
+        print_json(found)
+    elif isinstance(found, dict):
+        _print_check(found)
+    else:
+        rows = [(e["id"], e["at"], e["actor"], e["action"], e["object_id"], e["address"]) for e in found]
+        print_table(("no.", "at", "who", "action", "about", "from"), rows)
+    if isinstance(found, dict) and found["first_broken"] is not None:
+        raise typer.Exit(1)
+
+
+def _print_check(found: JsonObject) -> None:
+    if found["first_broken"] is None:
+        console.print(f"{found['n_entries']} entries, all whole; the newest has the hash {found['last_sha256']}")
+    else:
+        console.print(f"entry {found['first_broken']} was changed, or an entry before it is missing")
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        fail("password_missing", "no terminal to ask for the password on; use --password-stdin", status=2)
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))

@@ -1,0 +1,83 @@
+"""The part of the client that administers: users, projects, API tokens, the audit log and the signing key."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+JsonObject = dict[str, Any]
+
+
+class AdministrationCalls(ABC):
+    """Users, projects, tokens, audit and keys; the client that inherits them says how to ask."""
+
+    @abstractmethod
+    def _send(self, method: str, path: str, body: JsonObject, *, attempts: int = 1, **options: Any) -> JsonObject: ...
+
+    @abstractmethod
+    def _read(self, path: str, query: Mapping[str, Any] | None = None) -> JsonObject: ...
+
+    @abstractmethod
+    def _pages(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[JsonObject]: ...
+
+    @abstractmethod
+    def _request(self, method: str, path: str, *, attempts: int, **options: Any) -> httpx.Response: ...
+
+    def me(self) -> JsonObject:
+        """Who the client is, and what it may do where."""
+        return self._read("/v1/me")
+
+    def add_user(self, name: str, *, password: str | None = None, is_admin: bool = False) -> JsonObject:
+        """Add a user; without a password, one who has API tokens only."""
+        return self._send("POST", "/v1/users", {"name": name, "password": password, "is_admin": is_admin})
+
+    def users(self) -> list[JsonObject]:
+        """All users, newest first."""
+        return list(self._pages("/v1/users"))
+
+    def change_user(self, reference: str, action: str, body: JsonObject | None = None) -> JsonObject:
+        """``disable``, ``enable`` or ``password`` (with the new one in ``body``)."""
+        return self._send("POST", f"/v1/users/{reference}/{action}", body or {})
+
+    def add_project(self, name: str) -> JsonObject:
+        """Add a project."""
+        return self._send("POST", "/v1/projects", {"name": name})
+
+    def projects(self) -> list[JsonObject]:
+        """Projects that the client has a role in, newest first."""
+        return list(self._pages("/v1/projects"))
+
+    def members(self, project: str) -> list[JsonObject]:
+        """Who may do what in the project."""
+        return list(self._read(f"/v1/projects/{project}/members")["items"])
+
+    def set_member(self, project: str, user: str, role: str | None) -> None:
+        """Give the user a role in the project; None takes it away."""
+        path = f"/v1/projects/{project}/members/{user}"
+        if role is None:
+            self._request("DELETE", path, attempts=1)
+        else:
+            self._send("PUT", path, {"role": role})
+
+    def issue_token(self, name: str, **fields: Any) -> JsonObject:
+        """An API token; fields: role, project, user, ttl_s. The secret is in ``token``, this once."""
+        return self._send("POST", "/v1/api-tokens", {"name": name, **fields})
+
+    def tokens(self) -> list[JsonObject]:
+        """API tokens without their secrets, newest first."""
+        return list(self._pages("/v1/api-tokens"))
+
+    def revoke_token(self, token_id: str) -> JsonObject:
+        """End an API token."""
+        return self._send("POST", f"/v1/api-tokens/{token_id}/revoke", {})
+
+    def audit(self, *, limit: int = 50, object_id: str | None = None, actor: str | None = None) -> list[JsonObject]:
+        """The newest entries of the audit log."""
+        query = {"limit": limit, "object_id": object_id, "actor": actor}
+        page = self._read("/v1/audit", {name: value for name, value in query.items() if value is not None})
+        return list(page["items"])
+
+    def check_audit(self) -> JsonObject:
+        """Whether the chain of the audit log's hashes is whole."""
+        return self._read("/v1/audit/check")
