@@ -95,13 +95,13 @@ _FLEET_ADMIN = (
     "POST /v1/users/{user_id}/enable",
     "POST /v1/users/{user_id}/password",
     "POST /v1/projects",
+    "GET /v1/audit",
+    "GET /v1/audit/check",
 )
 
 ACCESS: Mapping[str, Role] = MappingProxyType(
     {
         **dict.fromkeys(_PUBLIC, Role.PUBLIC),
-    "GET /v1/audit",
-    "GET /v1/audit/check",
         **dict.fromkeys(_DEVICE, Role.DEVICE),
         **dict.fromkeys(_PERSON, Role.PERSON),
         **dict.fromkeys(_VIEWER, Role.VIEWER),
