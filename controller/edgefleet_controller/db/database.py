@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.auth.caller import acting_as
 from edgefleet_controller.audit.recording import append_entries, note_changes
+from edgefleet_controller.auth.caller import acting_as
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.db.scoping import limit_to_caller
 
@@ -61,10 +61,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class _ScopedSession(Session):
-    """Sees what the caller of the present request may see, see ``db.scoping``."""
+    """Sees what the caller of the present request may see (``db.scoping``), and writes down what changes (``audit``)."""
 
 
 event.listen(_ScopedSession, "do_orm_execute", limit_to_caller)
+event.listen(_ScopedSession, "before_flush", note_changes)
 
 
 class Database:
@@ -96,7 +97,7 @@ class Database:
         """A session that commits at the end of the block and then tells the listeners what changed."""
         with _ScopedSession(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
             yield session
-event.listen(_ScopedSession, "before_flush", note_changes)
+            append_entries(session)
             session.commit()
             changes: dict[Change, None] = session.info["changes"]
         with acting_as(None):  # what follows from the change is no longer the caller's doing
@@ -123,7 +124,3 @@ def now_of(session: Session) -> datetime:
 def announce(session: Session, topic: Topic, key: str) -> None:
     """Tell the listeners after the commit; nobody hears of it if the session rolls back."""
     session.info.setdefault("changes", {})[Change(topic, key)] = None
-            append_entries(session)
-            session.flush()  # changed rows announce themselves, see dispatch.changes
-            for payload in self._encode(list(session.info["changes"])):
-                session.execute(select(func.pg_notify(CHANNEL, payload)))
