@@ -8,6 +8,9 @@ relied on may be dominated by any row, but dominates only its like: a suspect fi
 from collections.abc import Sequence
 from enum import StrEnum
 
+from edgefleet_compression.search.estimates import Estimate
+from edgefleet_compression.search.pareto import dominates
+
 
 class Direction(StrEnum):
     """What is wanted of a figure."""
@@ -36,5 +39,26 @@ def find_front(
     relied_on = [row for row, is_reliable in zip(turned, reliable, strict=True) if is_reliable]
     return [
         not is_dominated(row, relied_on if is_reliable else turned)
+        for row, is_reliable in zip(turned, reliable, strict=True)
+    ]
+
+
+def find_probable_front(
+    rows: Sequence[Sequence[Estimate]], directions: Sequence[Direction], reliable: Sequence[bool], *, confidence: float
+) -> list[bool]:
+    """For each row (n_figures,) whether no other one dominates it with this probability, in (0.5, 1).
+
+    The same rule as ``find_front``, with the figures' errors: a difference inside them pushes no row off.
+    """
+    turned = [
+        [
+            item.negated() if direction is Direction.MAXIMISE else item
+            for item, direction in zip(row, directions, strict=True)
+        ]
+        for row in rows
+    ]
+    relied_on = [row for row, is_reliable in zip(turned, reliable, strict=True) if is_reliable]
+    return [
+        not any(dominates(other, row, confidence=confidence) for other in (relied_on if is_reliable else turned))
         for row, is_reliable in zip(turned, reliable, strict=True)
     ]

@@ -6,21 +6,24 @@ from typing import Any
 from edgefleet_controller.jobs.sweep import differing_fields
 from edgefleet_controller.results.checks import checks_of
 from edgefleet_controller.results.front import Direction, find_front
+from edgefleet_controller.results.metrics import metrics_of
 from edgefleet_controller.results.repository import VariantRecord
 from edgefleet_controller.results.schemas import AcrossTargets, EnergyRow, LatencyRow, VariantRow, VerdictRow
 
 JsonObject = dict[str, Any]
 TRUSTED = ("valid", "suspect")
 EMULATED = "emulated"
+INTERVAL_CONFIDENCE = 0.99
+"""Of the percentiles of a report that names none: the default of ``wire.report.LatencySummary``."""
 """Provenance whose times, memory and energy are those of an emulator: they stay in the store and are shown nowhere."""
 
 
-def make_rows(records: Sequence[VariantRecord]) -> list[VariantRow]:
+def make_rows(records: Sequence[VariantRecord], *, metric: str = "top1") -> list[VariantRow]:
     """Rows with ratios to the baseline (the recipe without passes) of the same target, device and settings, and to that of
     the job's first target; the front.
     """
     swept = differing_fields([_settings(record) for record in records if record.run is not None])
-    rows = [_plain_row(record, swept) for record in records]
+    rows = [_plain_row(record, swept, metric) for record in records]
     baselines = {
         (row.target, row.device_id, row.settings_ordinal): row
         for record, row in zip(records, rows, strict=True)
@@ -44,7 +47,7 @@ def _settings(record: VariantRecord) -> JsonObject:
     return settings
 
 
-def _plain_row(record: VariantRecord, swept: Sequence[str]) -> VariantRow:
+def _plain_row(record: VariantRecord, swept: Sequence[str], metric: str) -> VariantRow:
     variant, artifact, run = record.variant, record.artifact, record.run
     report = _figures(record)
     accuracy = report.get("accuracy") or {}
@@ -81,6 +84,7 @@ def _plain_row(record: VariantRecord, swept: Sequence[str]) -> VariantRow:
         accuracy_reason=accuracy.get("reason"),
         retention=None,
         **dict(checks_of(record.result)),
+        **dict(metrics_of(metric, accuracy, artifact, record.result)),
         latency_ms=_latency(record) if report else None,
         speedup_p50=None,
         peak_memory_bytes=None if _is_emulated(record) else (report.get("memory") or {}).get("peak_memory_bytes"),
@@ -113,6 +117,8 @@ def _latency(record: VariantRecord) -> LatencyRow | None:
         n=result.latency_n,
         throughput_per_s=reported.get("throughput_per_s"),
         intervals=reported.get("intervals", {}),
+        confidence=reported.get("confidence", INTERVAL_CONFIDENCE),
+        launch_intervals=reported.get("launch_intervals", {}),
         reasons=reported.get("reasons", {}),
     )
 
@@ -123,7 +129,12 @@ def _energy(record: VariantRecord, report: Mapping[str, Any]) -> EnergyRow:
         return EnergyRow(value_mj=None, scope=None, reason="not_measured")
     if _is_emulated(record):
         return EnergyRow(value_mj=None, scope=None, reason=EMULATED)
-    return EnergyRow(value_mj=result.energy_mj, scope=result.energy_scope, reason=result.energy_reason)
+    return EnergyRow(
+        value_mj=result.energy_mj,
+        expanded_uncertainty_mj=(report.get("energy") or {}).get("expanded_uncertainty_mj"),
+        scope=result.energy_scope,
+        reason=result.energy_reason,
+    )
 
 
 def _verdict(record: VariantRecord) -> VerdictRow:

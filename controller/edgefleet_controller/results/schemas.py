@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from edgefleet_controller.jobs.sweep import settings_label
 from edgefleet_controller.pagination import PageRequest
 from edgefleet_controller.results.checks import Checks
+from edgefleet_controller.results.metrics import MetricFields
 
 Interval = tuple[float, float]
 ProvenanceName = Literal["measured", "simulated", "replayed", "emulated", "imported"]
@@ -21,6 +22,10 @@ class LatencyRow(BaseModel):
     n: int = Field(description="timed inferences")
     throughput_per_s: float | None = Field(description="samples (inferences x batch) per second, as the agent counted")
     intervals: dict[str, Interval] = Field(description="percentile -> distribution-free interval (low, high), ms")
+    confidence: float = Field(description="confidence of these intervals")
+    launch_intervals: dict[str, Interval] = Field(
+        description="p50 -> 95 % bootstrap interval over launches and samples, ms; empty with one launch"
+    )
     reasons: dict[str, str] = Field(description="percentile -> why it is null")
 
 
@@ -28,6 +33,7 @@ class EnergyRow(BaseModel):
     """Gross energy per inference; without a sensor null with a reason, never an estimate."""
 
     value_mj: float | None = Field(description="gross energy per inference, mJ")
+    expanded_uncertainty_mj: float | None = Field(default=None, description="95 % half width of value_mj, mJ")
     scope: str | None = Field(description="what the sensor sees, such as board_5v_input")
     reason: str | None = Field(description="why value_mj is null")
 
@@ -51,7 +57,7 @@ class AcrossTargets(BaseModel):
     speedup_p50: float | None = Field(description="p50 of the reference / p50 of this one")
 
 
-class VariantRow(Checks):
+class VariantRow(Checks, MetricFields):
     """One variant on one device with one of the job's settings. A failed one keeps its row, with null figures."""
 
     name: str = Field(description="name of the variant")
@@ -117,6 +123,7 @@ class ResultsPage(BaseModel):
 
     items: list[VariantRow] = Field(description="one row for each variant, device and settings")
     next_cursor: str | None = Field(description="pass as `cursor` for the next page; null on the last")
+    partial: bool = Field(description="whether the job has not ended yet, or was stopped before all was measured")
 
 
 class FrontRequest(BaseModel):
@@ -128,6 +135,13 @@ class FrontRequest(BaseModel):
     device: str | None = Field(default=None, description="only this device (identifier or name)")
     provenance: list[ProvenanceName] = Field(
         default=["measured"], description="figures of this provenance only; simulated ones if asked for"
+    )
+    confidence: float | None = Field(
+        default=None,
+        gt=0.5,
+        lt=1,
+        description="a point leaves the front only where another dominates it with this probability, intervals "
+        "considered; without it estimates alone are compared",
     )
 
 
@@ -150,7 +164,7 @@ class FrontPoint(BaseModel):
     x: float = Field(description="figure of the x axis")
     y: float = Field(description="figure of the y axis")
     verdict: str = Field(description="valid or suspect")
-    on_front: bool = Field(description="whether no other point beats it in both")
+    on_front: bool = Field(description="whether no other point beats it in both, with the front's confidence")
 
 
 class LeftOut(BaseModel):
@@ -168,5 +182,8 @@ class Front(BaseModel):
     x: Axis = Field(description="x axis")
     y: Axis = Field(description="y axis")
     provenance: ProvenanceName | None = Field(description="provenance of all points; null without points")
+    confidence: float | None = Field(
+        description="probability that a point off the front is dominated; null: estimates alone"
+    )
     points: list[FrontPoint] = Field(description="in ascending order of x")
     left_out: list[LeftOut] = Field(description="rows without a point, and why")

@@ -1,16 +1,17 @@
 """The table of a job and its front."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.db.tables import Job
+from edgefleet_compression.search.estimates import Estimate
 from edgefleet_controller.errors import ProvenanceMixed, UnknownAxis
 from edgefleet_controller.jobs import service as jobs
 from edgefleet_controller.results import repository
-from edgefleet_controller.results.front import Direction, find_front
+from edgefleet_controller.results.figures import FIGURES, Figure
+from edgefleet_controller.results.front import find_front, find_probable_front
 from edgefleet_controller.results.rows import TRUSTED, make_rows
 from edgefleet_controller.results.schemas import (
     Axis,
@@ -23,43 +24,14 @@ from edgefleet_controller.results.schemas import (
     VariantRow,
 )
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure that a front may have as an axis."""
-
-    label: str
-    direction: Direction
-    read: Callable[[VariantRow], float | None]
-
-
-def _of_latency(name: str) -> Callable[[VariantRow], float | None]:
-    def read(row: VariantRow) -> float | None:
-        value: float | None = getattr(row.latency_ms, name, None)
-        return value
-
-    return read
-
-
-FIGURES: Mapping[str, Figure] = MappingProxyType(
-    {
-        "latency_p50_ms": Figure("median latency (ms)", Direction.MINIMISE, _of_latency("p50")),
-        "latency_p90_ms": Figure("90th percentile of latency (ms)", Direction.MINIMISE, _of_latency("p90")),
-        "latency_p99_ms": Figure("99th percentile of latency (ms)", Direction.MINIMISE, _of_latency("p99")),
-        "throughput_per_s": Figure("samples per second", Direction.MAXIMISE, _of_latency("throughput_per_s")),
-        "size_bytes": Figure("size of the file (bytes)", Direction.MINIMISE, lambda row: row.size_bytes),
-        "peak_memory_bytes": Figure("peak memory (bytes)", Direction.MINIMISE, lambda row: row.peak_memory_bytes),
-        "energy_mj": Figure("gross energy per inference (mJ)", Direction.MINIMISE, lambda row: row.energy.value_mj),
-        "accuracy": Figure("accuracy on the device", Direction.MAXIMISE, lambda row: row.accuracy_device),
-    }
-)
-"""Axes by name."""
+STOPPED_BY_US = frozenset({"too_many_failures", "deadline_exceeded", "work_lost"})
+"""Why a job may end before all was measured, beside a person's cancel."""
 
 
 def variant_rows(session: Session, job_id: str) -> list[VariantRow]:
     """One row for each variant and device of the job; NotFound if there is no such job."""
-    jobs.find(session, job_id)
-    return make_rows(repository.records_of_job(session, job_id))
+    job = jobs.find(session, job_id)
+    return make_rows(repository.records_of_job(session, job_id), metric=str(job.request.get("metric", "top1")))
 
 
 def page_of_rows(session: Session, request: ResultsRequest) -> ResultsPage:
@@ -73,7 +45,14 @@ def page_of_rows(session: Session, request: ResultsRequest) -> ResultsPage:
     page = keyed[start : start + request.size]
     is_last = start + request.size >= len(keyed)
     cursor = None if is_last else base64.urlsafe_b64encode(page[-1][0].encode()).decode()
-    return ResultsPage(items=[row for _, row in page], next_cursor=cursor)
+    partial = is_partial(jobs.find(session, request.job))
+    return ResultsPage(items=[row for _, row in page], next_cursor=cursor, partial=partial)
+
+
+def is_partial(job: Job) -> bool:
+    """Whether there are, or were to be, more results than the job has now."""
+    stopped = (job.error or {}).get("code") in STOPPED_BY_US
+    return job.state not in ("completed", "failed") or stopped
 
 
 def front_of_job(session: Session, request: FrontRequest) -> Front:
@@ -89,11 +68,17 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
     x, y = _figure(request.x), _figure(request.y)
     rows = [row for row in rows if _is_of_device(row, request.device)]
     points = [row for row in rows if _why_left_out(row, x, y, wanted) is None]
-    coordinates = [(_value(x, row), _value(y, row)) for row in points]
-    flags = find_front(coordinates, [x.direction, y.direction], [row.verdict.status == "valid" for row in points])
+    estimates = [(_estimate(x, row), _estimate(y, row)) for row in points]
+    flags = _front_of(estimates, (x, y), [row.verdict.status == "valid" for row in points], request.confidence)
     drawn = [
-        FrontPoint(**_names(row), x=at[0], y=at[1], verdict=row.verdict.status, on_front=flag)
-        for row, at, flag in zip(points, coordinates, flags, strict=True)
+        FrontPoint(
+            **_names(row),
+            x=at[0].value,
+            y=at[1].value,
+            verdict=row.verdict.status,
+            on_front=flag,
+        )
+        for row, at, flag in zip(points, estimates, flags, strict=True)
     ]
     left_out = [(row, _why_left_out(row, x, y, wanted)) for row in rows]
     return Front(
@@ -101,6 +86,7 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
         x=_axis(request.x, x),
         y=_axis(request.y, y),
         provenance=points[0].provenance if points else None,
+        confidence=request.confidence,
         points=sorted(drawn, key=lambda point: (point.x, point.y)),
         left_out=[
             LeftOut(name=row.label, device_name=row.device_name, reason=why) for row, why in left_out if why is not None
@@ -131,10 +117,19 @@ def _why_left_out(row: VariantRow, x: Figure, y: Figure, wanted: set[str]) -> st
     return f"no {' and no '.join(missing)}" if missing else None
 
 
-def _value(figure: Figure, row: VariantRow) -> float:
-    value = figure.read(row)
-    assert value is not None  # rows without it were left out
-    return value
+def _estimate(figure: Figure, row: VariantRow) -> Estimate:
+    estimate = figure.read(row)
+    assert estimate is not None  # rows without it were left out
+    return estimate
+
+
+def _front_of(
+    estimates: Sequence[Sequence[Estimate]], figures: Sequence[Figure], reliable: list[bool], confidence: float | None
+) -> list[bool]:
+    directions = [figure.direction for figure in figures]
+    if confidence is None:
+        return find_front([[item.value for item in point] for point in estimates], directions, reliable)
+    return find_probable_front(estimates, directions, reliable, confidence=confidence)
 
 
 def _names(row: VariantRow) -> dict[str, str | None]:

@@ -84,6 +84,17 @@ def test_other_figures_may_be_axes(each_fleet: Fleet, job: JsonObject) -> None:
     assert (front["x"]["direction"], front["y"]["direction"]) == ("minimise", "minimise")
 
 
+def test_a_front_with_a_confidence_keeps_what_may_be_better(each_fleet: Fleet, job: JsonObject) -> None:
+    sure = each_fleet.get("/v1/front", job=job["id"], confidence=0.95)
+    assert sure["confidence"] == 0.95
+    kept = {point["name"] for point in sure["points"] if point["on_front"]}
+    assert kept >= {
+        point["name"] for point in each_fleet.get("/v1/front", job=job["id"])["points"] if point["on_front"]
+    }
+    answer = each_fleet.operator.get("/v1/front", params={"job": job["id"], "confidence": 0.5})
+    assert answer.status_code == 422
+
+
 def test_rows_without_a_figure_are_left_out_with_the_reason(each_fleet: Fleet, job: JsonObject) -> None:
     front = each_fleet.get("/v1/front", job=job["id"], x="energy_mj")
     assert front["points"] == []
@@ -146,10 +157,10 @@ def test_no_speedup_is_derived_from_an_invalid_latency(fleet: Fleet) -> None:
 
 def test_measured_energy_has_its_scope(fleet: Fleet) -> None:
     device, job = fleet.add_device(), fleet.add_job()
-    energy = {"value_mj": 3.5, "scope": "board_5v_input"}
+    energy = {"value_mj": 3.5, "expanded_uncertainty_mj": 0.2, "scope": "board_5v_input"}
     measure(fleet, job, device, 0, factor=1.0, accuracy=0.9, n_bytes=10, energy=energy)
     (row,) = fleet.get("/v1/results", job=job["id"])["items"]
-    assert row["energy"] == {"value_mj": 3.5, "scope": "board_5v_input", "reason": None}
+    assert row["energy"] == energy | {"reason": None}
 
 
 def test_variants_that_were_not_dispatched_keep_their_row(fleet: Fleet) -> None:

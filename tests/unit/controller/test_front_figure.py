@@ -25,7 +25,7 @@ def front(*points: tuple[float, float, bool]) -> Front:
         )
         for i, (x, y, on) in enumerate(points)
     ]
-    return Front(job="j", x=axis, y=axis, provenance="measured", points=drawn, left_out=[])
+    return Front(job="j", x=axis, y=axis, provenance="measured", confidence=None, points=drawn, left_out=[])
 
 
 @pytest.mark.parametrize(
