@@ -7,17 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
 from edgefleet_controller import health
 from edgefleet_controller.analyses import endpoints as analyses
 from edgefleet_controller.analyses.analyst import make_analyst
 from edgefleet_controller.artifacts import endpoints as artifacts
-from edgefleet_controller.auth.guard import authorize
 from edgefleet_controller.audit import endpoints as audit
+from edgefleet_controller.auth.guard import authorize
+from edgefleet_controller.auth.rate_limits import RateLimits
 from edgefleet_controller.auth.tokens import TokenSource, load_operator_token, random_token
 from edgefleet_controller.blobs import endpoints as blobs
-from edgefleet_controller.auth.rate_limits import RateLimits
 from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.comparisons import endpoints as comparisons
@@ -31,11 +32,14 @@ from edgefleet_controller.jobs import endpoints as jobs
 from edgefleet_controller.limits import BodyLimit
 from edgefleet_controller.models import endpoints as models
 from edgefleet_controller.models.inspection import ChildInspector, Inspector
+from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.problems import MEDIA_TYPE, Problem, install_problem_handlers
 from edgefleet_controller.results import endpoints as results
-from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.runs import agent_endpoints as agent_runs
 from edgefleet_controller.runs import endpoints as runs
+from edgefleet_controller.runs.desk import Desk
+from edgefleet_controller.runs.news import listen_for_news
+from edgefleet_controller.runs.rules import lease_rules
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.sweeper import Sweeper, make_listener
@@ -44,12 +48,11 @@ from edgefleet_controller.web import install_pages
 
 ROUTERS: Sequence[APIRouter] = (
     health.router,
+    people.router,
+    audit.router,
     devices.router,
     models.router,
     analyses.router,
-    people.router,
-    people.router,
-    audit.router,
     jobs.router,
     runs.router,
     results.router,
@@ -116,15 +119,18 @@ def create_app(
 def _make_services(
     settings: Settings, engine: Engine, clock: Clock, tokens: TokenSource, inspector: Inspector | None
 ) -> Services:
+    database, blobs = Database.from_url(settings.resolved_database_url, clock), open_blob_store(settings)
+    wakeups = Wakeups()
     services = Services(
         settings=settings,
-        database=Database.from_url(settings.resolved_database_url, clock),
-        blobs=open_blob_store(settings),
+        database=database,
+        blobs=blobs,
         engine=engine,
         clock=clock,
         tokens=tokens,
         presence=Presence(),
-        wakeups=Wakeups(),
+        wakeups=wakeups,
+        desk=Desk(settings, database, blobs, wakeups, lease_rules(settings)),
         inspector=inspector or ChildInspector.from_settings(settings),
         operator_token=load_operator_token(settings.operator_token_file, tokens),
         rate_limits=RateLimits.from_settings(settings),
@@ -137,7 +143,9 @@ def _make_services(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.blobs.remove_unfinished(services.clock.now() - KEEP_UNFINISHED)
-    sweeper = Sweeper(services, agent_runs.lease_rules(services.settings))
+    await run_in_threadpool(services.desk.load)
+    sweeper = Sweeper(services, services.desk.rules)
+    listening = listen_for_news(services)
     working = [asyncio.create_task(sweeper.run())]
     if services.settings.run_analyses:
         working.append(asyncio.create_task(make_analyst(services, services.settings).run()))
@@ -150,7 +158,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in working:
             with suppress(asyncio.CancelledError):
                 await task
+        listening.stop()
         sweeper.flush_presence()
+        services.desk.heartbeats.flush()
+        services.desk.aftermath.write()
         services.database.dispose()
 
 

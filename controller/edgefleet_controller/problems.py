@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError, StatementError
 from starlette.exceptions import HTTPException
 
-from edgefleet_agent.wire.base import PROTOCOL_VERSION
+from edgefleet_agent.wire.base import MINIMUM_PROTOCOL
 from edgefleet_controller.errors import ControllerError, Fault, InvalidRequest, StoreUnavailable, UpgradeRequired
 
 LOG = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _on_controller_error(request: Request, error: Exception) -> JSONResponse:
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if request.url.path.startswith("/agent/") and _speaks_old_protocol(error.body):
-        return problem_response(request, UpgradeRequired(minimum_protocol=PROTOCOL_VERSION))
+        return problem_response(request, UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL))
     fields = [
         FieldProblem(field=".".join(map(str, item["loc"])), message=item["msg"], kind=item["type"])
         for item in error.errors()
@@ -101,7 +101,7 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
 def _speaks_old_protocol(body: Any) -> bool:
     # an older agent's body may lack fields of today, so it has to be recognised before it is called invalid
     version = body.get("protocol") if isinstance(body, dict) else None
-    return isinstance(version, int) and version < PROTOCOL_VERSION
+    return isinstance(version, int) and version < MINIMUM_PROTOCOL
 
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

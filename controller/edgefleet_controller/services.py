@@ -15,6 +15,7 @@ from edgefleet_controller.db.database import Database
 from edgefleet_controller.devices.presence import Presence
 from edgefleet_controller.engine.protocol import Engine
 from edgefleet_controller.models.inspection import Inspector
+from edgefleet_controller.runs.desk import Desk
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.wakeups import Wakeups
 
@@ -34,6 +35,7 @@ class Services:
     inspector: Inspector
     operator_token: str
     rate_limits: RateLimits
+    desk: Desk
 
 
 def get_services(request: Request) -> Services:

@@ -33,6 +33,16 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, description="leases of one run before it fails with lease_expired")
     poll_wait_s: float = Field(default=50.0, ge=0, le=50, description="longest time a claim or a ?wait= is held open")
     scan_interval_s: float = Field(default=1.0, gt=0, description="interval of the scan for work other processes wrote")
+    heartbeat_flush_s: float = Field(default=2.0, gt=0, description="interval at which extended leases are stored")
+    aftermath_s: float = Field(
+        default=0.25, ge=0, description="interval at which many ended runs at once reach their jobs; 0: each at once"
+    )
+    quarantine_after: int = Field(
+        default=3, ge=0, description="failed runs in a row after which a board is quarantined; 0: never"
+    )
+    max_held_claims: int = Field(
+        default=20_000, ge=0, description="claims held open; further ones are told to come back later (Retry-After)"
+    )
     presence_flush_s: float = Field(default=5.0, gt=0, description="interval at which last-seen times are stored")
     presence_timeout_s: float = Field(default=90.0, gt=0, description="silence after which a device counts as offline")
     join_token_ttl_s: float = Field(default=3600.0, gt=0, description="life of a join token")

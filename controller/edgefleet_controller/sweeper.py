@@ -7,13 +7,17 @@ from datetime import timedelta
 
 from fastapi.concurrency import run_in_threadpool
 
-from edgefleet_controller.db.database import Change
+from edgefleet_controller.db.database import NEWS_TOPICS, Change
 from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
+from edgefleet_controller.runs.rules import LeaseRules
 from edgefleet_controller.services import Services
+
+STRAGGLERS_S = 15.0
+"""Interval of the look for variants that a killed process left without their end."""
 
 LOG = logging.getLogger(__name__)
 
@@ -21,7 +25,7 @@ LOG = logging.getLogger(__name__)
 class Sweeper:
     """The recurring work of one API process. Each method is one round and may be called at any time."""
 
-    def __init__(self, services: Services, rules: run_service.LeaseRules) -> None:
+    def __init__(self, services: Services, rules: LeaseRules) -> None:
         self._services = services
         self._rules = rules
         self._versions: dict[str, int] = {}
@@ -33,30 +37,38 @@ class Sweeper:
             tasks.create_task(_repeat(self.wake_waiting, settings.scan_interval_s))
             tasks.create_task(_repeat(self.end_leases, settings.scan_interval_s))
             tasks.create_task(_repeat(self.finish_cancels, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s))
+            tasks.create_task(
+                _repeat(self._services.desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s)
+            )
+            tasks.create_task(_repeat(self._services.desk.aftermath.settle_stragglers, STRAGGLERS_S))
             tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
             tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
 
     def wake_waiting(self) -> None:
-        """Wake held requests about which another process wrote; two queries however many wait."""
+        """Wake held requests about which another process wrote; a few queries however many wait."""
         keys = self._services.wakeups.keys()
+        self._services.desk.scan()
         waiting_jobs = {key.removeprefix("job:") for key in keys if key.startswith("job:")}
-        if not keys:
-            return
-        with self._services.database.reading() as session:
-            with_work = runs.devices_with_queued(session) if len(waiting_jobs) < len(keys) else set()
-            versions = jobs.versions(session, waiting_jobs)
+        versions: dict[str, int] = {}
+        if waiting_jobs:
+            with self._services.database.reading() as session:
+                versions = jobs.versions(session, waiting_jobs)
         for key in keys:
             if key.startswith("comparison:"):
                 self._services.wakeups.notify(key)  # it looks again; few wait for comparisons
-        for device_id in with_work:
-            self._services.wakeups.notify(f"device:{device_id}")
         for job_id, version in versions.items():
             if self._versions.get(job_id) != version:
                 self._services.wakeups.notify(f"job:{job_id}")
         self._versions = versions
 
+    def flush_heartbeats(self) -> None:
+        """Store the leases that heartbeats extended."""
+        self._services.desk.heartbeats.flush()
+
     def end_leases(self) -> None:
         """Take back leases that ran out, and fail what revoked devices will never do."""
+        self.flush_heartbeats()  # else a lease could run out here that memory has extended
         with self._services.database.reading() as session:
             if not runs.has_something_to_end(session, self._services.clock.now()):
                 return
@@ -114,8 +126,11 @@ def make_listener(services: Services) -> Callable[[Change], None]:
     """Tell held requests and the engine of what was committed in this process."""
 
     def on_change(change: Change) -> None:
-        if change.topic in ("device", "job", "comparison"):
+        if change.topic in ("job", "comparison"):
             services.wakeups.notify(f"{change.topic}:{change.key}")
+            return
+        if change.topic in NEWS_TOPICS:
+            services.desk.hear(change)
             return
         actions = {
             "job_created": lambda job_id: start_job(services, job_id),

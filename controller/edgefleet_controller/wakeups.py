@@ -55,6 +55,11 @@ class Wakeups:
         for waiter in waiters:
             waiter.wake()
 
+    @property
+    def n_waiting(self) -> int:
+        """For how many different things requests are held open now."""
+        return len(self._waiters)
+
     def keys(self) -> set[str]:
         """What is waited for now."""
         with self._lock:

@@ -2,8 +2,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-PROTOCOL_VERSION = 1
-"""Version of the agent protocol; a controller answers 426 to an agent that speaks an older one."""
+PROTOCOL_VERSION = 2
+"""Version of the agent protocol. 2: agents name their start and number their claims, and may be offered an update."""
+
+MINIMUM_PROTOCOL = 1
+"""The oldest version that a controller still understands; it answers 426 to an older one."""
 
 REPORT_VERSION = 1
 """Version of the report document, stored with every report."""

@@ -74,6 +74,14 @@ class ClaimRequest(Wire):
         default=None, description="sent when the controller asked for them or they changed"
     )
     draining: bool = Field(default=False, description="the agent finishes and takes no more work")
+    boot: Optional[str] = Field(
+        default=None,
+        pattern="^[0-9a-zA-Z_-]{8,64}$",
+        description="names this start of the agent; a run that an earlier start held is given up (protocol 2)",
+    )
+    claim: Optional[int] = Field(
+        default=None, ge=0, lt=2**31, description="number of the claim within this start; one sent again keeps its number"
+    )
 
 
 class MeasureSettings(Wire):

@@ -11,9 +11,9 @@ from edgefleet_controller.auth import principal as principals
 from edgefleet_controller.auth.access import Role, required_role
 from edgefleet_controller.auth.caller import DEFAULT_PROJECT, Caller, set_caller
 from edgefleet_controller.auth.principal import OPERATOR, Principal
-from edgefleet_controller.auth.repository import find_device_id
 from edgefleet_controller.auth.tokens import DEVICE_PREFIX, equal_in_constant_time, hash_token
 from edgefleet_controller.db.tables import Project
+from edgefleet_controller.dispatch.roster import Card
 from edgefleet_controller.errors import ForeignOrigin, NotAllowed, NotAuthenticated, NotFound
 from edgefleet_controller.services import Services, ServicesOf
 
@@ -39,9 +39,7 @@ async def authorize(request: Request, services: ServicesOf) -> None:
     device_id = await _device_of(request, services)
     if device_id is not None:
         _require(role is Role.DEVICE, role)
-        services.rate_limits.requests.take(device_id)
-        request.state.device_id = device_id
-        set_caller(Caller("device", device_id, address, action))
+        _enter_as_device(request, services, device_id, action)
         return
     found = await run_in_threadpool(_find_person, request, services)
     _require(role is not Role.DEVICE, role)
@@ -72,15 +70,36 @@ async def _device_of(request: Request, services: Services) -> str | None:
     token = _bearer(request)
     if token is None or not token.startswith(DEVICE_PREFIX):
         return None
-    device_id = await run_in_threadpool(_find_device, services, hash_token(token))
-    if device_id is None:
+    token_sha256, now = hash_token(token), services.clock.now()
+    card = services.desk.roster.of_credential(token_sha256, now)
+    if card is None:
+        card = await run_in_threadpool(_find_device, services, token_sha256)
+    if card is None:
         raise NotAuthenticated("The token is unknown or was revoked.")
+    return card.id
+
+
+def _find_device(services: Services, token_sha256: str) -> Card | None:
+    # it may have enrolled at another process a moment ago
+    with services.database.reading() as session:
+        return services.desk.roster.fetch_by_credential(session, token_sha256, services.clock.now())
+
+
+async def admit_device(request: Request, services: Services, action: str) -> str:
+    """The device that makes this request on a route of devices; NotAuthenticated or NotAllowed for anybody else."""
+    device_id = await _device_of(request, services)
+    if device_id is None:
+        await run_in_threadpool(_find_person, request, services)
+        raise NotAllowed(f"This needs the credential of the role {Role.DEVICE.value}.")
+    _enter_as_device(request, services, device_id, action)
     return device_id
 
 
-def _find_device(services: Services, token_sha256: str) -> str | None:
-    with services.database.reading() as session:
-        return find_device_id(session, token_sha256, services.clock.now())
+def _enter_as_device(request: Request, services: Services, device_id: str, action: str) -> None:
+    services.rate_limits.requests.take(device_id)
+    request.state.device_id = device_id
+    address = request.client.host if request.client is not None else None
+    set_caller(Caller("device", device_id, address, action))
 
 
 def _find_person(request: Request, services: Services) -> Principal:

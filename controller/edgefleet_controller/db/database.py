@@ -1,12 +1,13 @@
 """The store's connection: SQLite (WAL, BEGIN IMMEDIATE for writers) or PostgreSQL (psycopg), one code path."""
 
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.audit.recording import append_entries, note_changes
@@ -16,17 +17,47 @@ from edgefleet_controller.db.scoping import limit_to_caller
 
 BUSY_TIMEOUT_MS = 30_000
 
-Topic = Literal["device", "job", "comparison", "runs", "job_created", "job_cancelled"]
+Topic = Literal[
+    "device", "device_changed", "requirement", "lease", "job", "comparison", "job_created", "job_cancelled"
+]
 
 
 class Change(NamedTuple):
-    """Something others may wait for: ``device`` has work, ``job`` or ``comparison`` changed, a job's ``runs`` ended, ..."""
+    """Something others may wait for: ``device`` has work, ``job`` or ``comparison`` changed, a job was made or cancelled."""
 
     topic: Topic
     key: str
 
 
 Listener = Callable[[Change], None]
+
+CHANNEL = "edgefleet"
+"""PostgreSQL's NOTIFY channel on which processes tell each other what they committed."""
+
+NEWS_TOPICS: tuple[Topic, ...] = ("device", "device_changed", "requirement", "lease", "comparison")
+"""What other processes are told at once; of the rest a scan finds what somebody waits for."""
+
+MAX_PAYLOAD = 7000
+"""Characters of one notification; PostgreSQL takes less than 8,000 bytes."""
+
+
+def encode_news(process: str, changes: Sequence[Change]) -> list[str]:
+    """Notifications that name these changes; none if others need not know."""
+    payloads, lines = [], [process]
+    for change in (change for change in changes if change.topic in NEWS_TOPICS):
+        line = f"{change.topic} {change.key}"
+        if sum(map(len, lines)) + len(lines) + len(line) > MAX_PAYLOAD:
+            payloads.append("\n".join(lines))
+            lines = [process]
+        lines.append(line)
+    return [*payloads, "\n".join(lines)] if len(lines) > 1 else payloads
+
+
+def decode_news(payload: str) -> tuple[str, list[Change]]:
+    """The process that sent a notification, and what it says; lines of a newer version are left out."""
+    process, *lines = payload.split("\n")
+    pairs = (line.partition(" ") for line in lines)
+    return process, [Change(topic, key) for topic, _, key in pairs if topic in NEWS_TOPICS]
 
 
 def create_database_engine(url: str) -> Engine:
@@ -75,6 +106,8 @@ class Database:
         self.engine = engine
         self.clock = clock or SystemClock()
         self._readers = engine.execution_options(edgefleet_reader=True)
+        self.process = secrets.token_hex(8)
+        """names this process in what it tells others"""
         self._listeners: list[Listener] = []
 
     @classmethod
@@ -98,12 +131,28 @@ class Database:
         with _ScopedSession(self.engine, expire_on_commit=False, info={"clock": self.clock, "changes": {}}) as session:
             yield session
             append_entries(session)
+            session.flush()  # changed rows announce themselves, see dispatch.changes
+            for payload in self._encode(list(session.info["changes"])):
+                session.execute(select(func.pg_notify(CHANNEL, payload)))
             session.commit()
             changes: dict[Change, None] = session.info["changes"]
+        self.publish(list(changes))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A writing transaction without a session, for the few statements that every device causes all the time."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Tell the listeners of this process what was committed."""
         with acting_as(None):  # what follows from the change is no longer the caller's doing
             for change in changes:
                 for listener in self._listeners:
                     listener(change)
+
+    def _encode(self, changes: Sequence[Change]) -> list[str]:
+        return encode_news(self.process, changes) if self.engine.dialect.name == "postgresql" else []
 
     def ping(self) -> None:
         """Raise if the store cannot be reached."""

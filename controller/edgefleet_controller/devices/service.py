@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from edgefleet_agent.wire.base import PROTOCOL_VERSION
+from edgefleet_agent.wire.base import MINIMUM_PROTOCOL
 from edgefleet_agent.wire.messages import DeviceFacts, EnrolRequest
 from edgefleet_controller.auth.tokens import DEVICE_PREFIX, JOIN_PREFIX, TokenSource, hash_token
 from edgefleet_controller.db.database import announce, now_of
@@ -75,8 +75,8 @@ def mint_join_token(
 
 def enrol(session: Session, request: EnrolRequest, tokens: TokenSource) -> Enrolment:
     """Turn a join token into a device credential; a device enrolled before gets a new one, the old one ends."""
-    if request.protocol < PROTOCOL_VERSION:
-        raise UpgradeRequired(minimum_protocol=PROTOCOL_VERSION)
+    if request.protocol < MINIMUM_PROTOCOL:
+        raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
     now = now_of(session)
     token = repository.take_join_token(session, hash_token(request.join_token), now)
     if token is None:

@@ -1,8 +1,12 @@
 """``/agent/v1/claim``, ``/heartbeat`` and ``/report``."""
 
-from fastapi import APIRouter, Request, Response, status
+import json
+import random
 
-from edgefleet_agent.wire.base import PROTOCOL_VERSION
+from fastapi import APIRouter, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
+
+from edgefleet_agent.wire.base import MINIMUM_PROTOCOL
 from edgefleet_agent.wire.messages import (
     ClaimRequest,
     ClaimResponse,
@@ -11,52 +15,68 @@ from edgefleet_agent.wire.messages import (
     ReportRequest,
     ReportResponse,
 )
+from edgefleet_controller.auth.agent_route import AgentRoute
 from edgefleet_controller.auth.guard import DeviceId
-from edgefleet_controller.devices import service as devices
-from edgefleet_controller.errors import UpgradeRequired
+from edgefleet_controller.errors import NotFound, UpgradeRequired
 from edgefleet_controller.problems import problem_response
-from edgefleet_controller.runs import service
+from edgefleet_controller.runs.leasing import Leased
 from edgefleet_controller.runs.long_poll import wait_for_claim
-from edgefleet_controller.services import ServicesOf, WriteSession
-from edgefleet_controller.settings import Settings
+from edgefleet_controller.runs.reporting import Handed, check_report
+from edgefleet_controller.services import Services, ServicesOf
 
-router = APIRouter(prefix="/agent/v1", tags=["agent"])
-
-
-def lease_rules(settings: Settings) -> service.LeaseRules:
-    """The rules of leases by the settings."""
-    return service.LeaseRules(settings.lease_s, settings.lease_margin_s, settings.max_attempts)
+router = APIRouter(prefix="/agent/v1", tags=["agent"], route_class=AgentRoute)
+JSON = "application/json"
+COME_BACK_S = (5, 30)
+"""Between these many seconds a refused claim is told to come back, at random: not all agents at once."""
 
 
 @router.post("/claim", response_model=ClaimResponse, responses={204: {"description": "nothing to do now"}})
 async def claim(body: ClaimRequest, device_id: DeviceId, services: ServicesOf, request: Request) -> Response:
     """Lease the device's next run; held open for up to `wait_s` seconds while there is none."""
-    if body.protocol < PROTOCOL_VERSION:
-        raise UpgradeRequired(minimum_protocol=PROTOCOL_VERSION)
-    found = await wait_for_claim(services, device_id, body, lease_rules(services.settings), request.is_disconnected)
-    if found is None or found.must_stop:
-        return Response(status_code=status.HTTP_204_NO_CONTENT)
-    answer = ClaimResponse(order=found.order, send_facts=found.wants_facts)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    if body.protocol < MINIMUM_PROTOCOL:
+        raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
+    found = await wait_for_claim(services, device_id, body, request.is_disconnected)
+    if found.leased is not None:
+        return Response(_order_json(found.leased, services), media_type=JSON)
+    if found.wants_facts:
+        return Response(b'{"order":null,"send_facts":true}', media_type=JSON)
+    headers = {"Retry-After": str(random.randint(*COME_BACK_S))} if found.is_busy else None
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
 
-@router.post("/heartbeat")
-def heartbeat(
-    body: HeartbeatRequest, device_id: DeviceId, session: WriteSession, services: ServicesOf
-) -> HeartbeatResponse:
+def _order_json(leased: Leased, services: Services) -> bytes:
+    """A ClaimResponse with an order. The order was checked when it was queued and is passed on as it is stored."""
+    own = json.dumps({"run_id": leased.run_id, "attempt": leased.attempt, "lease_s": services.settings.lease_s})
+    return f'{{"order":{own[:-1]},{leased.order.lstrip()[1:]},"send_facts":false}}'.encode()
+
+
+@router.post("/heartbeat", response_model=HeartbeatResponse)
+async def heartbeat(body: HeartbeatRequest, device_id: DeviceId, services: ServicesOf, _request: Request) -> Response:
     """Extend the lease of a run, over the silent window that begins if one is announced."""
     services.presence.touch(device_id, services.clock.now())
-    return service.heartbeat(session, device_id, body, lease_rules(services.settings))
+    heartbeats = services.desk.heartbeats
+    answer = heartbeats.answer_from_memory(device_id, body)
+    if answer is None:
+        answer = await run_in_threadpool(heartbeats.answer_from_store, device_id, body)
+    cancel = "true" if answer.cancel else "false"
+    return Response(f'{{"cancel":{cancel},"lease_s":{answer.lease_s}}}', media_type=JSON)
 
 
 @router.post("/report", response_model=ReportResponse)
-def report(
-    body: ReportRequest, device_id: DeviceId, session: WriteSession, services: ServicesOf, request: Request
-) -> ReportResponse | Response:
+async def report(body: ReportRequest, device_id: DeviceId, services: ServicesOf, request: Request) -> Response:
     """Hand in the report of a run; may be repeated until it is accepted."""
     services.presence.touch(device_id, services.clock.now())
-    completion = service.complete(session, devices.find(session, device_id), body, services.blobs)
+    handed = await run_in_threadpool(_check, services, device_id, body)
+    completion = await services.desk.report(handed)
     if completion.refusal is not None:
-        # answered here, not raised: the run's failure has to be committed
+        # answered here, not raised: the run's failure has been committed
         return problem_response(request, completion.refusal)
-    return ReportResponse(accepted=True, duplicate=completion.is_duplicate)
+    duplicate = "true" if completion.is_duplicate else "false"
+    return Response(f'{{"accepted":true,"duplicate":{duplicate}}}', media_type=JSON)
+
+
+def _check(services: Services, device_id: str, body: ReportRequest) -> Handed:
+    card = services.desk.roster.get(device_id)
+    if card is None:
+        raise NotFound
+    return check_report(card, body, services.blobs)

@@ -1,5 +1,7 @@
 """What the store keeps of an accepted report; pure but for the clock of the session."""
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.statistics import LatencyFigures
@@ -11,9 +13,14 @@ from edgefleet_controller.runs.verification import BLOCKS, LATENCY_SAMPLES
 
 
 def result_of(
-    session: Session, run: Run, report: RunReport, report_sha256: str, figures: LatencyFigures | None
+    session: Session,
+    run: Run,
+    report: RunReport,
+    report_sha256: str,
+    figures: LatencyFigures | None,
+    document: dict[str, Any],
 ) -> Result:
-    """The report with the figures that lists are made of."""
+    """The report with the figures that lists are made of; ``document`` is the report as JSON values."""
     energy = report.energy
     samples = report.samples.get(BLOCKS if report.is_comparison else LATENCY_SAMPLES)
     energy_mj = energy.value_mj if energy is not None else None
@@ -23,7 +30,7 @@ def result_of(
         run_id=run.id,
         attempt=run.attempt,
         job_id=run.job_id,
-        report=report.model_dump(mode="json"),
+        report=document,
         report_sha256=report_sha256,
         samples_sha256=samples.sha256 if samples is not None else None,
         provenance=report.provenance.value,

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, null, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, and_, case, func, null, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from edgefleet_controller.db.database import announce
 from edgefleet_controller.db.tables import ComparisonResult, Device, Result, Run
+from edgefleet_controller.db.tables import Requirement as RequirementRow
+from edgefleet_controller.dispatch.requirements import Requirement
 from edgefleet_controller.pagination import PageRequest, fetch_page
 
 RECENT_REPORTS = 3
@@ -37,6 +41,31 @@ def find_of_variant(session: Session, variant_id: str, device_id: str, settings_
     return session.scalar(query.where(Run.settings_ordinal == settings_ordinal))
 
 
+def find_of_slot(session: Session, variant_id: str, settings_ordinal: int, slot: int) -> Run | None:
+    """The variant's run without a device of its own, by its number."""
+    query = select(Run).where(Run.variant_id == variant_id, Run.settings_ordinal == settings_ordinal, Run.slot == slot)
+    return session.scalar(query)
+
+
+def ensure_requirement(session: Session, requirement: Requirement, now: datetime) -> str:
+    """Store the requirement unless it is there; returns its hash."""
+    sha256 = requirement.sha256
+    if session.get(RequirementRow, sha256) is None:
+        row = RequirementRow(sha256=sha256, document=requirement.document, created_at=now)
+        try:
+            with session.begin_nested():
+                session.add(row)
+        except IntegrityError:  # another process stored the same one at this moment
+            session.expire_all()
+    return sha256
+
+
+def find_requirement(session: Session, sha256: str) -> Requirement | None:
+    """The requirement with this hash."""
+    row = session.get(RequirementRow, sha256)
+    return Requirement.model_validate(row.document) if row is not None else None
+
+
 def page_of_runs(
     session: Session, page: PageRequest, job_id: str | None, device_id: str | None
 ) -> tuple[list[Run], str | None]:
@@ -54,55 +83,32 @@ def runs_of_job(session: Session, job_id: str) -> list[Run]:
     return list(session.scalars(select(Run).where(Run.job_id == job_id).order_by(Run.id)))
 
 
-def may_lease(session: Session, device_id: str, now: datetime) -> bool:
-    """Whether the device has a run that waits, or one whose lease ran out."""
-    ran_out = and_(Run.state == "leased", Run.lease_expires_at < now)
-    query = select(Run.id).where(Run.device_id == device_id, or_(Run.state == "queued", ran_out)).limit(1)
-    return session.scalar(query) is not None
-
-
 def devices_with_queued(session: Session) -> set[str]:
-    """Devices that have something to do."""
-    return set(session.scalars(select(Run.device_id).where(Run.state == "queued").distinct()))
+    """Devices that queued runs name."""
+    query = select(Run.device_id).where(Run.state == "queued", Run.device_id.is_not(None)).distinct()
+    return {device_id for device_id in session.scalars(query) if device_id is not None}
+
+
+def open_requirements(session: Session) -> dict[str, Requirement]:
+    """Requirements of queued runs that no device took yet, by hash."""
+    open_runs = select(Run.requirement_sha256).where(Run.state == "queued", Run.device_id.is_(None)).distinct()
+    rows = session.scalars(select(RequirementRow).where(RequirementRow.sha256.in_(open_runs)))
+    return {row.sha256: Requirement.model_validate(row.document) for row in rows}
+
+
+def leases(session: Session) -> list[Run]:
+    """Runs that devices hold."""
+    return list(session.scalars(select(Run).where(Run.state == "leased")))
+
+
+def cancelled_leases(session: Session) -> set[str]:
+    """Held runs whose agents are to stop."""
+    return set(session.scalars(select(Run.id).where(Run.state == "leased", Run.cancel_requested.is_(True))))
 
 
 def leased_run(session: Session, device_id: str) -> Run | None:
     """The run that the device holds."""
     return session.scalar(select(Run).where(Run.device_id == device_id, Run.state == "leased"))
-
-
-def lease_next(session: Session, device_id: str, now: datetime, expires_at: datetime) -> Run | None:
-    """Lease the device's next run; None if it has none, holds one already, or is not active.
-
-    The device's row is locked first, so that two claims of one device come one after the other; on SQLite the
-    transaction itself (BEGIN IMMEDIATE) does that.
-    """
-    locked = select(Device.id).where(Device.id == device_id, Device.state == "active").with_for_update()
-    if session.scalar(locked) is None or leased_run(session, device_id) is not None:
-        return None
-    waiting = aliased(Run)
-    following = (
-        select(waiting.id)
-        .where(waiting.device_id == device_id, waiting.state == "queued")
-        .order_by(waiting.priority, waiting.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        update(Run)
-        .where(Run.id == following, Run.state == "queued")
-        .values(
-            state="leased",
-            attempt=Run.attempt + 1,
-            phase=null(),
-            lease_expires_at=expires_at,
-            started_at=func.coalesce(Run.started_at, now, type_=Run.started_at.type),
-        )
-        .returning(Run)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    return session.scalar(statement)
 
 
 def extend_lease(
@@ -119,18 +125,42 @@ def extend_lease(
     return session.scalar(statement)
 
 
+def extend_lease_of(session: Session, run_id: str, device_id: str, expires_at: datetime) -> Run | None:
+    """Extend whatever attempt of the run the device holds; None if it holds it no more."""
+    statement = (
+        update(Run)
+        .where(Run.id == run_id, Run.device_id == device_id, Run.state == "leased")
+        .values(lease_expires_at=expires_at)
+        .returning(Run)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return session.scalar(statement)
+
+
 def end_expired(session: Session, now: datetime, max_attempts: int, device_id: str | None = None) -> list[Run]:
     """Take back leases that ran out: queued again, cancelled if that was asked for, failed after the last attempt."""
     conditions: list[ColumnElement[bool]] = [Run.state == "leased", Run.lease_expires_at < now]
     if device_id is not None:
         conditions.append(Run.device_id == device_id)
+    return _end_leases(session, conditions, max_attempts)
+
+
+def end_lease(session: Session, run_id: str, attempt: int, max_attempts: int) -> Run | None:
+    """The same for one attempt, whatever is left of its lease; None if it has ended."""
+    conditions = [Run.id == run_id, Run.attempt == attempt, Run.state == "leased"]
+    return next(iter(_end_leases(session, conditions, max_attempts)), None)
+
+
+def _end_leases(session: Session, conditions: Sequence[ColumnElement[bool]], max_attempts: int) -> list[Run]:
+    any_again = and_(Run.requirement_sha256.is_not(None), Run.cancel_requested.is_(False), Run.attempt < max_attempts)
+    kept_device = case((any_again, null()), else_=Run.device_id)  # a run that any device may take waits for any again
     new_state = case(
         (Run.cancel_requested.is_(True), "cancelled"), (Run.attempt >= max_attempts, "failed"), else_="queued"
     )
     statement = (
         update(Run)
         .where(*conditions)
-        .values(state=new_state, lease_expires_at=None, phase=None)
+        .values(state=new_state, lease_expires_at=None, phase=None, leased_to=None, device_id=kept_device)
         .returning(Run)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
@@ -174,12 +204,15 @@ def fail_queued_of_revoked(session: Session, error: dict[str, Any], now: datetim
 
 def ask_to_cancel(session: Session, condition: ColumnElement[bool]) -> None:
     """Ask the agents that hold runs which meet the condition to stop."""
-    session.execute(
+    statement = (
         update(Run)
         .where(Run.state == "leased", condition)
         .values(cancel_requested=True)
-        .execution_options(synchronize_session="fetch")
+        .returning(Run)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
+    for run in session.scalars(statement):
+        announce(session, "lease", run.id)
 
 
 def count_in_states(session: Session, job_id: str, states: Sequence[str]) -> int:

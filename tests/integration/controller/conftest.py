@@ -23,7 +23,8 @@ from edgefleet_controller.clock import FakeClock
 from edgefleet_controller.db.tables import Artifact, Variant
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.errors import ModelRefused
-from edgefleet_controller.runs.agent_endpoints import lease_rules
+from edgefleet_controller.runs.desk import Wanted
+from edgefleet_controller.runs.rules import lease_rules
 from edgefleet_controller.runs.service import enqueue_run
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
@@ -127,6 +128,12 @@ class Fleet:
     def close(self) -> None:
         self.anonymous.close()
         self.operator.close()
+
+    def wanted(self, device: Device) -> Wanted:
+        """What a claim of the device asks the desk for."""
+        card = self.services.desk.roster.get(device.device_id)
+        assert card is not None
+        return Wanted(card)
 
     def begin_held(self, send: Callable[[], Answer]) -> "Future[Answer]":
         """Send a request from a thread of its own and return once the server holds it open.
@@ -300,6 +307,7 @@ def start_fleet(tmp_path: Path, migrated_sqlite: Path) -> Iterator[StartFleet]:
         if "database_url" not in changes:
             shutil.copy(migrated_sqlite, tmp_path / "data" / "edgefleet.db")
         intervals = dict.fromkeys(("scan_interval_s", "presence_flush_s", "restart_queued_after_s"), NEVER_S)
+        intervals |= {"heartbeat_flush_s": NEVER_S, "aftermath_s": 0}
         clock = FakeClock()
         app = create_app(
             Settings(data_dir=tmp_path / "data", **{**intervals, **changes}),

@@ -13,8 +13,9 @@ from edgefleet_agent.wire.messages import ClaimRequest
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Run
 from edgefleet_controller.runs import service
+from edgefleet_controller.runs.desk import Wanted
+from edgefleet_controller.runs.leasing import Leased
 
-RULES = service.LeaseRules()
 CLAIM = ClaimRequest(wait_s=0, facts_sha256="f" * 64)
 
 
@@ -125,8 +126,7 @@ def test_a_lease_whose_answer_was_lost_ends_and_is_given_again(each_fleet: Fleet
     """kill -9 between the claim's commit and its response: the agent never learns of the lease."""
     device, job = each_fleet.add_device(), each_fleet.add_job()
     run_id, _ = each_fleet.enqueue(job, device)
-    with each_fleet.services.database.writing() as session:
-        service.claim(session, device.device_id, CLAIM, RULES)  # committed, the answer is dropped
+    each_fleet.services.desk.lease_all([each_fleet.wanted(device)])  # committed, the answer is dropped
     assert device.claim().status_code == 204
     each_fleet.clock.advance(61)
     again = device.order()
@@ -173,24 +173,23 @@ def test_concurrent_claims_lease_each_run_once(each_fleet: Fleet) -> None:
     for device in devices:
         for variant in range(3):
             each_fleet.enqueue(job, device, variant=variant)
-    database: Database = each_fleet.services.database
+    database, desk = each_fleet.services.database, each_fleet.services.desk
     claimed: list[tuple[str, int]] = []
     barrier = threading.Barrier(8)
 
-    def work(device_id: str) -> None:
+    def work(wanted: Wanted) -> None:
         barrier.wait()
         for _ in range(6):
-            with database.writing() as session:
-                claim = service.claim(session, device_id, CLAIM, RULES)
-            if claim is None or claim.order is None:
+            (leased,) = desk.lease_all([wanted])
+            if not isinstance(leased, Leased):
                 continue
-            claimed.append((claim.order.run_id, claim.order.attempt))
+            claimed.append((leased.run_id, leased.attempt))
             with database.writing() as session:
-                run = session.get_one(Run, claim.order.run_id)
+                run = session.get_one(Run, leased.run_id)
                 run.state = "completed"
 
     with ThreadPoolExecutor(8) as pool:
-        for future in [pool.submit(work, device.device_id) for device in devices for _ in range(2)]:
+        for future in [pool.submit(work, each_fleet.wanted(device)) for device in devices for _ in range(2)]:
             future.result()
     with database.writing() as session:
         left = session.scalars(select(Run).where(Run.state == "queued")).all()

@@ -1,0 +1,107 @@
+"""What follows from leased and ended runs: entries in the jobs' logs, ended variants and jobs, whoever waits is woken.
+
+It is done in a transaction of its own after the one that matters, for many runs at once: under load a job's row is
+written once for all runs of a moment, and no run's row is locked while a job's is. A crash in between loses the entries;
+what has to be ended is found again by ``settle_stragglers``.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.clock import Clock
+from edgefleet_controller.db.database import Database, announce, now_of
+from edgefleet_controller.db.tables import Job, JobEvent, Run, Variant
+from edgefleet_controller.runs.followers import UNFINISHED, settle_variant
+
+MAX_NOTES = 1000
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that happened to a run."""
+
+    kind: str
+    message: str
+    run_id: str
+    attempt: int
+    job_id: str | None
+    variant_id: str | None
+    comparison_id: str | None
+    variant_name: str | None = None
+    is_end: bool = False
+
+
+class Aftermath:
+    """Notes that wait. ``interval_s`` 0: written before the request that made them is answered."""
+
+    def __init__(self, database: Database, clock: Clock, interval_s: float) -> None:
+        self._database, self._clock, self._interval_s = database, clock, interval_s
+        self._notes: deque[Note] = deque()
+        self._turn = threading.Lock()
+        self._written_at_s = float("-inf")
+
+    def add(self, notes: Sequence[Note]) -> None:
+        """Take notes, and write them now unless that was done a moment ago."""
+        self._notes.extend(notes)
+        if self._clock.monotonic_s() - self._written_at_s >= self._interval_s or self._interval_s == 0:
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits."""
+        with self._turn:
+            self._written_at_s = self._clock.monotonic_s()
+            while self._notes:
+                batch = [self._notes.popleft() for _ in range(min(MAX_NOTES, len(self._notes)))]
+                try:
+                    with self._database.writing() as session:
+                        _write(session, batch)
+                except BaseException:
+                    self._notes.extendleft(reversed(batch))
+                    raise
+
+    def settle_stragglers(self) -> None:
+        """End variants whose runs have all ended, though nobody ended them."""
+        unfinished = exists(select(Run.id).where(Run.variant_id == Variant.id, Run.state.in_(UNFINISHED)))
+        some = select(Run).where(Run.variant_id == Variant.id).order_by(Run.id).limit(1).correlate(Variant)
+        with self._database.reading() as session:
+            query = select(Variant.id).where(Variant.state == "dispatched", some.exists(), ~unfinished)
+            variant_ids = list(session.scalars(query))
+        for variant_id in variant_ids:
+            with self._database.writing() as session:
+                run = session.scalars(select(Run).where(Run.variant_id == variant_id).limit(1)).one()
+                settle_variant(session, run)
+
+
+def _write(session: Session, notes: Sequence[Note]) -> None:
+    entries = [_entry(session, note) for note in notes if note.job_id is not None]
+    if entries:
+        session.execute(insert(JobEvent), entries)
+    job_ids = sorted({note.job_id for note in notes if note.job_id is not None})
+    if job_ids:
+        raised = update(Job).where(Job.id.in_(job_ids)).values(version=Job.version + 1)
+        session.execute(raised.execution_options(synchronize_session=False))
+    for job_id in job_ids:
+        announce(session, "job", job_id)
+    for comparison_id in {note.comparison_id for note in notes if note.comparison_id is not None}:
+        announce(session, "comparison", comparison_id)
+    ended = {note.variant_id: note.run_id for note in notes if note.is_end and note.variant_id is not None}
+    for run_id in ended.values():
+        settle_variant(session, session.get_one(Run, run_id))
+
+
+def _entry(session: Session, note: Note) -> dict[str, Any]:
+    name = note.variant_name
+    return {
+        "job_id": note.job_id,
+        "variant_id": note.variant_id,
+        "kind": note.kind,
+        "message": f"{name}: {note.message}" if name is not None else note.message,
+        "detail": {"run_id": note.run_id, "attempt": note.attempt},
+        "created_at": now_of(session),
+    }

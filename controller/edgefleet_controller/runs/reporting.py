@@ -1,0 +1,217 @@
+"""Accepts reports: checked before the transaction, stored for many devices in one, fenced by ``(run_id, attempt)``."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from edgefleet_agent.statistics import LatencyFigures
+from edgefleet_agent.wire.messages import ReportRequest
+from edgefleet_agent.wire.reasons import ErrorCode
+from edgefleet_agent.wire.report import RunReport
+from edgefleet_controller.blobs.store import BlobStore
+from edgefleet_controller.db.database import announce, now_of
+from edgefleet_controller.db.tables import Device, Result, Run, Variant
+from edgefleet_controller.dispatch.roster import Card
+from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
+from edgefleet_controller.runs import verification
+from edgefleet_controller.runs.aftermath import Note
+from edgefleet_controller.runs.agreement import host_agreement
+from edgefleet_controller.runs.faults import failure_of, why_quarantine, with_failure
+from edgefleet_controller.runs.records import comparison_result_of, result_of
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A report that a device handed in, with what could be checked without the store."""
+
+    card: Card
+    request: ReportRequest
+    document: JsonObject
+    sha256: str
+    figures: LatencyFigures | None
+    refusal: ReportRefused | None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What became of a report; a refusal has been recorded as the run's failure."""
+
+    is_duplicate: bool = False
+    refusal: ReportRefused | None = None
+    note: Note | None = None
+
+
+def check_report(card: Card, request: ReportRequest, blobs: BlobStore) -> Handed:
+    """Compute the figures from the raw samples; a report that disagrees with them carries its refusal."""
+    report = request.report
+    document = report.model_dump(mode="json")
+    figures, refusal = None, None
+    try:
+        verification.require_uploaded_samples(report, blobs)
+        if report.is_comparison:
+            verification.require_blocks(report, blobs)
+        else:
+            figures = verification.recompute_latency(report, blobs)
+    except ReportRefused as err:
+        refusal = err
+    return Handed(card, request, document, hash_document(document), figures, refusal)
+
+
+def hash_document(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a report in canonical JSON."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def complete_all(
+    session: Session, handed: Sequence[Handed], blobs: BlobStore, quarantine_after: int
+) -> list[Completion | Exception]:
+    """Accept each report once; the same again is a duplicate, one of an older attempt is refused with StaleAttempt.
+
+    A report that contradicts its order, device or samples fails the run and is not stored.
+    """
+    ids = sorted({one.request.run_id for one in handed})
+    locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update()
+    runs = {run.id: run for run in session.scalars(locked.execution_options(populate_existing=True))}
+    stored = {
+        row.run_id: (row.attempt, row.report_sha256)
+        for row in session.execute(
+            select(Result.run_id, Result.attempt, Result.report_sha256).where(Result.run_id.in_(ids))
+        )
+    }
+    names = _variant_names(session, runs.values())
+    devices: list[JsonObject] = []
+    answers = []
+    for one in handed:
+        run = runs.get(one.request.run_id)
+        answer = _complete(session, run, one, stored, blobs)
+        if isinstance(answer, Completion) and not answer.is_duplicate and run is not None:
+            answer = Completion(refusal=answer.refusal, note=_note(run, one.request.report, names))
+            devices.append(_bookkeeping(session, run, one.card, quarantine_after))
+        answers.append(answer)
+    session.flush()
+    changed = [one for one in devices if len(one) > 1]
+    for keys in {tuple(sorted(one)) for one in changed}:
+        session.execute(update(Device), [one for one in changed if tuple(sorted(one)) == keys])
+    for device in changed:
+        announce(session, "device_changed", device["id"])
+    return answers
+
+
+def _complete(
+    session: Session,
+    run: Run | None,
+    one: Handed,
+    stored: dict[str, tuple[int, str]],
+    blobs: BlobStore,
+) -> Completion | Exception:
+    request = one.request
+    if run is not None and run.device_id != one.card.id and run.requirement_sha256 is not None:
+        return StaleAttempt()  # it was this device's perhaps, and may be any device's now
+    if run is None or run.device_id != one.card.id:
+        return NotFound("There is no such run of this device.")
+    if stored.get(run.id) == (request.attempt, one.sha256):
+        return Completion(is_duplicate=True)
+    if run.state != "leased" or run.attempt != request.attempt:
+        return StaleAttempt()
+    try:
+        _require_ordered(one, run)
+        agreement = host_agreement(session, run, request.report, blobs)
+    except SamplesMissing as err:
+        return err
+    except ReportRefused as refusal:
+        run.error = {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)}
+        _close(session, run, "failed")
+        return Completion(refusal=refusal)
+    result = result_of(session, run, request.report, one.sha256, one.figures, one.document)
+    result.host_agreement = agreement
+    session.add(result)
+    compared = comparison_result_of(run, request.report)
+    if compared is not None:
+        session.flush()
+        session.add(compared)
+    stored[run.id] = (request.attempt, one.sha256)
+    _end(session, run, request.report)
+    return Completion()
+
+
+def _require_ordered(one: Handed, run: Run) -> None:
+    report = one.request.report
+    verification.require_provenance(one.card.kind, report)
+    verification.require_ordered_artifact(run.order, report)
+    verification.require_ordered_kind(run.order, report)
+    if one.refusal is not None:
+        raise one.refusal
+
+
+def _end(session: Session, run: Run, report: RunReport) -> None:
+    if report.error is None:
+        _close(session, run, "completed")
+    elif report.error.code is ErrorCode.CANCELLED and run.cancel_requested:
+        _close(session, run, "cancelled")
+    else:
+        run.error = report.error.model_dump(mode="json")
+        _close(session, run, "failed")
+
+
+def _close(session: Session, run: Run, state: str) -> None:
+    run.state, run.finished_at, run.lease_expires_at = state, now_of(session), None
+
+
+def _note(run: Run, report: RunReport, names: Mapping[str, str]) -> Note:
+    said = {
+        "completed": f"{report.provenance.value}, {report.verdict.status.value}",
+        "cancelled": "the agent stopped the run",
+        "failed": f"{(run.error or {}).get('code')}: {(run.error or {}).get('message')}",
+    }
+    return Note(
+        kind=f"run_{run.state}",
+        message=said[run.state],
+        run_id=run.id,
+        attempt=run.attempt,
+        job_id=run.job_id,
+        variant_id=run.variant_id,
+        comparison_id=run.comparison_id,
+        variant_name=names.get(run.variant_id or ""),
+        is_end=True,
+    )
+
+
+def _variant_names(session: Session, runs: Any) -> dict[str, str]:
+    ids = {run.variant_id for run in runs if run.variant_id is not None}
+    rows = session.execute(select(Variant.id, Variant.name).where(Variant.id.in_(ids))) if ids else ()
+    return {row.id: row.name for row in rows}
+
+
+def _bookkeeping(session: Session, run: Run, card: Card, quarantine_after: int) -> JsonObject:
+    """What changes in the device's row; the identifier alone where nothing does."""
+    changes: JsonObject = {"id": card.id}
+    if run.artifact_sha256 is not None and run.artifact_sha256 != card.last_artifact_sha256:
+        changes["last_artifact_sha256"] = run.artifact_sha256
+    if card.cool_down_s > 0:
+        changes["rests_until"] = now_of(session) + timedelta(seconds=card.cool_down_s)
+    failure = failure_of(run.id, run.artifact_sha256, run.error or {}) if run.state == "failed" else None
+    if failure is not None:
+        failures = with_failure(list(card.failures), failure)  # type: ignore[arg-type]
+        changes["failures"] = failures
+        reason = why_quarantine(failures, quarantine_after)
+        if reason is not None and card.state == "active":
+            _quarantine(session, card, reason)
+    elif run.state == "completed" and card.failures:
+        changes["failures"] = []
+    if len(changes) > 1:
+        changes["changed_at"] = now_of(session)
+    return changes
+
+
+def _quarantine(session: Session, card: Card, reason: str) -> None:
+    values = {"state": "quarantined", "held_by": "controller", "held_reason": reason, "held_until": None}
+    statement = update(Device).where(Device.id == card.id, Device.state == "active")
+    session.execute(statement.values(**values, version=Device.version + 1).execution_options(synchronize_session=False))
