@@ -1,4 +1,7 @@
-"""Figures of a classifier beyond top-1, by scikit-learn from predictions; loss and accuracy are in ``evaluate``."""
+"""Figures of a classifier beyond top-1, by scikit-learn; which tasks and metrics a request may name. Torch-free.
+
+Loss and accuracy of a torch network are in ``evaluate``, BLEU of texts in ``text_metrics``.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,16 +24,54 @@ UNSUPPORTED_TASKS: Final[Mapping[str, str]] = MappingProxyType(
 """Tasks that people ask for, and why they are refused."""
 
 
-class TaskMetrics(BaseModel):
-    """Shares 0..1 but for mcc, which is -1..1."""
+METRICS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "top1": "share of samples whose class is named",
+        "top5": "share of samples whose class is among the five best; more than five classes",
+        "f1_binary": "F1 of class 1; two classes",
+        "f1_macro": "mean of the classes' F1, each weighing the same",
+        "mcc": "Matthews correlation coefficient, -1 to 1; 0 is chance",
+    }
+)
+"""What a job may choose."""
+
+UNSUPPORTED_METRICS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "map": "detection",
+        "map50": "detection",
+        "exact_match": "question_answering",
+        "span_f1": "question_answering",
+        "bleu": "translation",
+    }
+)
+"""Metrics of the tasks that are refused."""
+
+
+class PredictionMetrics(BaseModel):
+    """What the named classes alone say. Shares 0..1 but for mcc, which is -1..1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top1: float
-    top5: float | None = Field(description="null with five classes or fewer: it would always be 1.")
     f1_binary: float | None = Field(description="Of class 1; null unless there are two classes.")
     f1_macro: float = Field(description="Mean of the classes' F1, each weighing the same.")
     mcc: float = Field(description="Matthews correlation coefficient; 0 is chance.")
+
+
+class TaskMetrics(PredictionMetrics):
+    """What the scores say."""
+
+    top1: float
+    top5: float | None = Field(description="null with five classes or fewer: it would always be 1.")
+
+
+def prediction_metrics(predicted: Array, labels: Array, *, n_classes: int) -> PredictionMetrics:
+    """Return the metrics of the classes named for n samples (n,) against labels (n,)."""
+    is_binary = n_classes == 2
+    return PredictionMetrics(
+        f1_binary=float(f1_score(labels, predicted, zero_division=0.0)) if is_binary else None,
+        f1_macro=float(f1_score(labels, predicted, labels=np.arange(n_classes), average="macro", zero_division=0.0)),
+        mcc=float(matthews_corrcoef(labels, predicted)),
+    )
 
 
 def classification_metrics(logits: Array, labels: Array) -> TaskMetrics:
@@ -38,13 +79,10 @@ def classification_metrics(logits: Array, labels: Array) -> TaskMetrics:
     n_classes = logits.shape[1]
     predicted = logits.argmax(axis=1)
     best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    is_binary = n_classes == 2
     return TaskMetrics(
         top1=float((predicted == labels).mean()),
         top5=float((best == labels[:, None]).any(axis=1).mean()) if n_classes > 5 else None,
-        f1_binary=float(f1_score(labels, predicted, zero_division=0.0)) if is_binary else None,
-        f1_macro=float(f1_score(labels, predicted, labels=np.arange(n_classes), average="macro", zero_division=0.0)),
-        mcc=float(matthews_corrcoef(labels, predicted)),
+        **prediction_metrics(predicted, labels, n_classes=n_classes).model_dump(),
     )
 
 
@@ -56,4 +94,27 @@ def require_supported(task: str) -> None:
             f"The task {task} is not supported: {reason}. Use classification.",
             code="task_unsupported",
             detail={"task": task, "supported": ["classification"]},
+        )
+
+
+def require_metric(metric: str, *, n_classes: int | None) -> None:
+    """Raise RequestInvalid unless the metric is known and says something of a model with so many classes (None: unknown).
+
+    Codes: ``task_unsupported`` for a metric of another task, ``metric_unknown``, ``metric_unsuitable``.
+    """
+    if metric in UNSUPPORTED_METRICS:
+        require_supported(UNSUPPORTED_METRICS[metric])
+    if metric not in METRICS:
+        raise RequestInvalid(
+            f"There is no metric {metric!r}; the metrics are {', '.join(METRICS)}.",
+            code="metric_unknown",
+            detail={"metric": metric, "supported": list(METRICS)},
+        )
+    if n_classes is None:
+        return
+    if (metric == "f1_binary" and n_classes != 2) or (metric == "top5" and n_classes <= 5):
+        raise RequestInvalid(
+            f"{metric} says nothing of a model with {n_classes} classes ({METRICS[metric]}): choose f1_macro, mcc or top1.",
+            code="metric_unsuitable",
+            detail={"metric": metric, "n_classes": n_classes},
         )

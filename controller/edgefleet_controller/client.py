@@ -229,6 +229,7 @@ class Client(AdministrationCalls):
         settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         name: str | None = None,
         seed: int | None = None,
+        metric: str = "top1",
         no_cache: bool = False,
     ) -> JsonObject:
         """Ask for every recipe x target x device; several settings multiply the runs once more. Raises ClientError with the reason where that is impossible."""
@@ -237,6 +238,7 @@ class Client(AdministrationCalls):
             "recipes": list(recipes),
             "targets": list(targets),
             "seed": seed,
+            "metric": metric,
             "no_cache": no_cache,
         }
         body |= {"devices": list(devices)} if devices is not None else {}

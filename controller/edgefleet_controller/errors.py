@@ -15,6 +15,7 @@ ControllerError                      500 internal_error
 │   ├── RuntimeMissing               422 runtime_missing
 │   ├── DeviceCannotCompare          422 device_cannot_compare
 │   ├── UnknownDataSet               422 unknown_data_set
+│   ├── MetricRefused                422 (task_unsupported, metric_unknown, metric_unsuitable)
 │   ├── NoDevices                    422 no_devices
 │   ├── DeviceKindMismatch           422 device_kind_mismatch
 │   ├── InvalidCursor                422 invalid_cursor
@@ -174,6 +175,16 @@ class UnknownDataSet(InvalidRequest):
     """No packaged data set has this name, or its file was not uploaded."""
 
     code = "unknown_data_set"
+
+
+class MetricRefused(InvalidRequest):
+    """The task is not supported, or the metric says nothing of this model."""
+
+    code = "task_unsupported"
+
+    def __init__(self, code: str, message: str, **extra: Any) -> None:
+        super().__init__(message, **extra)
+        self.code = code
 
 
 class NoDevices(InvalidRequest):

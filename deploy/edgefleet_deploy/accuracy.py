@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgefleet_agent.wire.reasons import Reason
+from edgefleet_compression.metrics import TaskMetrics, classification_metrics
 from edgefleet_deploy.compiler import LoadedFile
 from edgefleet_deploy.errors import DataUnusable
 from edgefleet_deploy.manifest import TensorSpec
@@ -31,6 +33,7 @@ class HostAccuracy(BaseModel):
     n: int = Field(ge=0, description="Samples evaluated.")
     n_correct: int = Field(ge=0, description="Samples answered correctly.")
     reason: str | None = Field(default=None, description="Why value is null.")
+    metrics: TaskMetrics | None = Field(default=None, description="Figures beyond top-1; null where value is.")
 
 
 def unknown_accuracy(reason: Reason) -> HostAccuracy:
@@ -61,10 +64,21 @@ def read_evaluation(path: Path) -> tuple[dict[str, Array], Array | None]:
     return arrays, labels
 
 
+@dataclass(frozen=True)
+class NamedClasses:
+    """What the artifact answered on this host, and what a device's predictions are scored with."""
+
+    predicted: Array
+    """int64 (n,): the class named for every sample of the set."""
+    labels: Array | None
+    """int64 (n,); None without labels."""
+    n_classes: int
+
+
 def evaluate(
     loaded: LoadedFile, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array], labels: Array | None
-) -> tuple[HostAccuracy, Array | None]:
-    """Return top-1 accuracy and the class named for every sample, int64 (n,), of a loaded artifact.
+) -> tuple[HostAccuracy, NamedClasses | None]:
+    """Return accuracy, with metrics beyond top-1, and the classes named by a loaded artifact.
 
     inputs: name -> (n, ...); labels: integers (n,). The classes are None where the first output is no score per class or
     not finite.
@@ -74,15 +88,21 @@ def evaluate(
         return unknown_accuracy(Reason.NO_LABELS if labels is None else Reason.NOT_MEASURED), None
     if not np.isfinite(scores).all():
         return unknown_accuracy(Reason.NON_FINITE_OUTPUT), None
-    classes = scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64)
+    scores = scores.reshape(len(scores), -1)
+    predicted = scores.argmax(axis=1).astype(np.int64)
+    named = NamedClasses(predicted, labels, n_classes=scores.shape[1])
     if labels is None:
-        return unknown_accuracy(Reason.NO_LABELS), classes
-    n_correct = int(np.count_nonzero(classes == labels))
-    return HostAccuracy(value=n_correct / len(labels), n=len(labels), n_correct=n_correct), classes
+        return unknown_accuracy(Reason.NO_LABELS), named
+    n_correct = int(np.count_nonzero(predicted == labels))
+    metrics = classification_metrics(scores, labels)
+    return HostAccuracy(value=n_correct / len(labels), n=len(labels), n_correct=n_correct, metrics=metrics), named
 
 
-def write_predictions(classes: Array) -> bytes:
-    """Return an npz file with the array ``prediction``, int64 (n,): the class named for every sample of the set."""
+def write_predictions(named: NamedClasses) -> bytes:
+    """Return an npz file with ``prediction`` and ``n_classes``, and ``label`` where there are labels."""
+    arrays: dict[str, Any] = {"prediction": named.predicted, "n_classes": np.array(named.n_classes)}
+    if named.labels is not None:
+        arrays["label"] = named.labels
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, prediction=classes)
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

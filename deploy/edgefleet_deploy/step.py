@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgefleet_agent.wire.reasons import Reason
@@ -22,6 +21,7 @@ from edgefleet_compression.errors import CompressionError
 from edgefleet_deploy.accuracy import (
     PREDICTIONS_FILE,
     HostAccuracy,
+    NamedClasses,
     evaluate,
     read_evaluation,
     unknown_accuracy,
@@ -58,16 +58,16 @@ def compile_task(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".compile-", dir=wanted.output_dir) as work_dir:
         compiled = _compile(wanted, target, compiler, Path(work_dir), emit)
         emit(0.8, "measuring accuracy on this host")
-        accuracy, classes = _accuracy(compiler, compiled, wanted)
-        if classes is not None:
-            _write_atomically(write_predictions(classes), Path(work_dir), wanted.output_dir / PREDICTIONS_FILE)
+        accuracy, named = _accuracy(compiler, compiled, wanted)
+        if named is not None:
+            _write_atomically(write_predictions(named), Path(work_dir), wanted.output_dir / PREDICTIONS_FILE)
         _write_atomically(compiled.payload, Path(work_dir), wanted.output_dir / target.file_name)
         if compiled.golden is not None:
             _write_atomically(write_golden(compiled.golden), Path(work_dir), wanted.output_dir / GOLDEN_FILE)
     manifest = describe(compiled, wanted.output_dir / target.file_name, wanted, target)
     return {
         "artifact": target.file_name,
-        "predictions": PREDICTIONS_FILE if classes is not None else None,
+        "predictions": PREDICTIONS_FILE if named is not None else None,
         "golden": GOLDEN_FILE if compiled.golden is not None else None,
         "manifest": manifest.model_dump(mode="json"),
         "parity": compiled.parity.model_dump(mode="json"),
@@ -107,7 +107,7 @@ def _compile(wanted: CompileRequest, target: Target, compiler: Compiler, work_di
 
 def _accuracy(
     compiler: Compiler, compiled: CompiledFile, wanted: CompileRequest
-) -> tuple[HostAccuracy, NDArray[Any] | None]:
+) -> tuple[HostAccuracy, NamedClasses | None]:
     if wanted.evaluation is None:
         return unknown_accuracy(Reason.NO_EVALUATION_DATA), None
     inputs, labels = read_evaluation(wanted.evaluation)

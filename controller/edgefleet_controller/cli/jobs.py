@@ -49,6 +49,9 @@ def submit(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of training and compression; default: each recipe's own.")
     ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Shown beside accuracy: top1, top5, f1_binary, f1_macro or mcc.")
+    ] = "top1",
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compress again even if the same was done before.")
     ] = False,
@@ -74,6 +77,7 @@ def submit(
             devices=device,
             settings=settings,
             seed=seed,
+            metric=metric,
             no_cache=no_cache,
         )
         if watch_it:

@@ -36,7 +36,16 @@ def print_results(rows: Sequence[JsonObject], *, title: str | None = None) -> No
     Notes that every row has, such as re-estimated BatchNorm statistics, tell nothing about one of them and are left out.
     """
     in_all = set.intersection(*(set(row.get("notes") or ()) for row in rows)) if len(rows) > 1 else set()
-    print_table(COLUMNS, [_cells(row) for row in rows], title=title)
+    metric = next((row["metric"] for row in rows if row.get("metric", "top1") != "top1"), None)
+    extra = () if metric is None else (metric, f"{metric} on host")
+    print_table(
+        (*COLUMNS, *extra),
+        [
+            (*_cells(row), *((_figure(row, "metric_device"), _figure(row, "metric_host")) if extra else ()))
+            for row in rows
+        ],
+        title=title,
+    )
     print_checks(rows, _label)
     for row in rows:
         if line := _across_targets(row):
@@ -85,6 +94,14 @@ def _cells(row: JsonObject) -> tuple[object, ...]:
         row["verdict"]["status"],
         "yes" if row["on_front"] else "",
     )
+
+
+def _figure(row: JsonObject, field: str) -> str | None:
+    """The job's metric, or why the device has none."""
+    value = row[field]
+    if value is not None:
+        return f"{value:.4f}"
+    return row["metric_reason"] if field == "metric_device" else None
 
 
 def _label(row: JsonObject) -> str:

@@ -37,6 +37,12 @@ class JobCreate(BaseModel):
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="seed of training and compression; null takes each recipe's own"
     )
+    metric: str = Field(
+        default="top1",
+        min_length=1,
+        max_length=64,
+        description="figure that rows show beside accuracy: top1, top5, f1_binary, f1_macro or mcc",
+    )
     no_cache: bool = Field(default=False, description="compress and compile again even if it was done before")
 
     @field_validator("settings")

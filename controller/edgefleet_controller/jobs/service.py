@@ -69,6 +69,7 @@ def submit(session: Session, request: JobCreate, idempotency_key: str | None) ->
 def create_job(session: Session, request: JobCreate) -> Job:
     """A queued job with its variants; refuses what could never run, with the code that says why."""
     model = models.choose(session, request.model)
+    models.require_job_metric(model, request.metric)
     recipes = [choose_recipe(wanted) for wanted in request.recipes]
     _refuse_duplicates([recipe.name for recipe in recipes], "recipes")
     _refuse_duplicates(request.targets, "targets")

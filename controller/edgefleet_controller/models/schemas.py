@@ -39,6 +39,12 @@ class ModelCreate(BaseModel):
     )
     blob_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="hash of the uploaded ONNX or safetensors file")
     data: DataSpec | None = Field(default=None, description="data set for calibration, training and accuracy")
+    task: str = Field(
+        default="classification",
+        min_length=1,
+        max_length=64,
+        description="what the network does; only classification is supported, others are refused with the reason",
+    )
 
 
 class ModelView(BaseModel):

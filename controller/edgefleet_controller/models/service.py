@@ -5,17 +5,23 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from edgefleet_compression.data.registry import PACKAGED
-from edgefleet_controller.blobs.repository import find_blob
+from edgefleet_compression.errors import RequestInvalid
+from edgefleet_compression.metrics import require_metric, require_supported
+from edgefleet_controller.blobs.repository import find_blob, touch
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Model
-from edgefleet_controller.errors import BlobMissing, NotFound, UnknownDataSet, UnknownModelNamed
+from edgefleet_controller.errors import BlobMissing, MetricRefused, NotFound, UnknownDataSet, UnknownModelNamed
 from edgefleet_controller.models import repository
 from edgefleet_controller.models.schemas import DataSpec, ModelCreate, PackagedData, UploadedData
 
 
 def require_files(session: Session, request: ModelCreate) -> None:
-    """BlobMissing or UnknownDataSet unless the files that the request names were uploaded."""
+    """BlobMissing or UnknownDataSet unless the files that the request names were uploaded; MetricRefused for other tasks."""
+    try:
+        require_supported(request.task)
+    except RequestInvalid as err:
+        raise MetricRefused(err.code, err.message, **err.detail) from err
     if find_blob(session, request.blob_sha256) is None:
         raise BlobMissing(f"Upload the model first: PUT /v1/blobs/{request.blob_sha256}.")
     require_data(session, request.data)
@@ -31,6 +37,9 @@ def require_data(session: Session, data: DataSpec | None) -> None:
 
 def register(session: Session, request: ModelCreate, facts: dict[str, Any]) -> Model:
     """A model whose file was inspected; ``facts`` is what the inspection found."""
+    touch(session, request.blob_sha256)
+    if isinstance(request.data, UploadedData):
+        touch(session, request.data.sha256)
     model = Model(
         id=new_id("mod"),
         name=request.name,
@@ -58,3 +67,15 @@ def choose(session: Session, name_or_id: str) -> Model:
     if model is None:
         raise UnknownModelNamed(f"No model is called {name_or_id!r}; list them with `edgefleet model ls`.")
     return model
+
+
+def require_job_metric(model: Model, metric: str) -> None:
+    """MetricRefused unless the metric is known and says something of this model."""
+    outputs = model.facts.get("outputs") or [{}]
+    shape = outputs[0].get("shape") or []
+    task = model.facts.get("task") or {}
+    n_classes = task.get("n_classes") or (shape[1] if len(shape) == 2 else None)
+    try:
+        require_metric(metric, n_classes=n_classes)
+    except RequestInvalid as err:
+        raise MetricRefused(err.code, err.message, **err.detail) from err

@@ -21,7 +21,7 @@ from edgefleet_controller.dispatch.roster import Card
 from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
 from edgefleet_controller.runs import verification
 from edgefleet_controller.runs.aftermath import Note
-from edgefleet_controller.runs.agreement import host_agreement
+from edgefleet_controller.runs.agreement import check_predictions
 from edgefleet_controller.runs.faults import failure_of, why_quarantine, with_failure
 from edgefleet_controller.runs.records import comparison_result_of, result_of
 
@@ -123,7 +123,7 @@ def _complete(
         return StaleAttempt()
     try:
         _require_ordered(one, run)
-        agreement = host_agreement(session, run, request.report, blobs)
+        checked = check_predictions(session, run, request.report, blobs)
     except SamplesMissing as err:
         return err
     except ReportRefused as refusal:
@@ -131,7 +131,7 @@ def _complete(
         _close(session, run, "failed")
         return Completion(refusal=refusal)
     result = result_of(session, run, request.report, one.sha256, one.figures, one.document)
-    result.host_agreement = agreement
+    result.host_agreement, result.metrics = checked.agreement, checked.metrics
     session.add(result)
     compared = comparison_result_of(run, request.report)
     if compared is not None:

@@ -72,7 +72,10 @@ def test_step_ends_with_an_artifact_that_its_manifest_describes(
     assert (manifest.golden.n_samples, manifest.golden.source) == (8, "validation")
     with np.load(tmp_path / result["predictions"], allow_pickle=False) as file:
         n_right = int((file["prediction"] == np.load(evaluation)["y"]).sum())
+        assert (file["label"] == np.load(evaluation)["y"]).all()
+        assert file["n_classes"] == 10
     assert n_right == result["accuracy_host"]["n_correct"]
+    assert result["accuracy_host"]["metrics"]["top1"] == result["accuracy_host"]["value"]
     assert result["accuracy_host"]["n"] > 200
     assert result["accuracy_host"]["value"] == result["accuracy_host"]["n_correct"] / result["accuracy_host"]["n"]
 

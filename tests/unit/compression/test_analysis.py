@@ -1,9 +1,8 @@
-"""Analysis before compression, and task metrics."""
+"""Analysis before compression."""
 
 import io
 import warnings
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -14,9 +13,8 @@ from edgefleet_compression.analysis.live_memory import peak_activation_bytes
 from edgefleet_compression.candidate import TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
-from edgefleet_compression.errors import DataInvalid, PassRefused, RequestInvalid
+from edgefleet_compression.errors import DataInvalid, PassRefused
 from edgefleet_compression.evaluate import example_input
-from edgefleet_compression.metrics import UNSUPPORTED_TASKS, classification_metrics, require_supported
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Budget, Optimizer, Quantize, Train
@@ -141,29 +139,3 @@ def test_a_quantized_candidate_is_not_analysed(candidate: TorchCandidate, data: 
     with pytest.raises(PassRefused) as caught:
         analyze(quantized, recipes=())
     assert caught.value.code == "already_quantized"
-
-
-def test_binary_metrics_are_those_of_a_confusion_matrix_by_hand() -> None:
-    """TP 2, FP 1, FN 1, TN 4: F1 = 4/6; MCC = (2*4 - 1*1) / sqrt(3*3*5*5) = 7/15."""
-    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0])
-    predicted = np.array([1, 1, 0, 1, 0, 0, 0, 0])
-    found = classification_metrics(np.eye(2)[predicted], labels)
-    assert (found.top1, found.top5) == (0.75, None)
-    assert found.f1_binary == pytest.approx(2 / 3)
-    assert found.mcc == pytest.approx(7 / 15)
-    assert found.f1_macro == pytest.approx((2 / 3 + 8 / 10) / 2)
-
-
-def test_top_5_counts_the_five_best() -> None:
-    logits = np.array([[6.0, 5, 4, 3, 2, 1], [6.0, 5, 4, 3, 2, 1]])
-    found = classification_metrics(logits, np.array([4, 5]))
-    assert (found.top1, found.top5) == (0.0, 0.5)
-    assert found.f1_binary is None
-
-
-@pytest.mark.parametrize("task", [*UNSUPPORTED_TASKS, "dreaming"])
-def test_other_tasks_are_refused_with_a_reason(task: str) -> None:
-    require_supported("classification")
-    with pytest.raises(RequestInvalid) as caught:
-        require_supported(task)
-    assert caught.value.code == "task_unsupported"

@@ -1,3 +1,4 @@
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgefleet_deploy.accuracy import evaluate, read_evaluation
+from edgefleet_deploy.accuracy import evaluate, read_evaluation, write_predictions
 from edgefleet_deploy.errors import DataUnusable
 from edgefleet_deploy.manifest import TensorSpec
 from edgefleet_deploy.onnx_session import fit_inputs, saturates_products
@@ -110,9 +111,26 @@ def test_only_x86_without_vnni_saturates() -> None:
 
 def test_classes_are_named_for_every_sample_with_or_without_labels() -> None:
     scores = np.array([[0.1, 2.0, 0.3], [5.0, 1.0, 2.0]], dtype=np.float32)
-    _, classes = evaluate(EchoFile(), SPECS, {"x": scores}, None)
-    assert classes is not None
-    assert classes.tolist() == [1, 0]
+    _, named = evaluate(EchoFile(), SPECS, {"x": scores}, None)
+    assert named is not None
+    assert (named.predicted.tolist(), named.labels, named.n_classes) == ([1, 0], None, 3)
+
+
+def test_metrics_and_what_a_device_is_scored_with_are_kept() -> None:
+    """Classes 0 and 2 right, one 2 called 1: F1 of the classes 1, 0 and 2/3."""
+    labels = np.array([0, 2, 2])
+    accuracy, named = evaluate(EchoFile(), SPECS, {"x": np.eye(3, dtype=np.float32)[[0, 2, 1]]}, labels)
+    assert accuracy.metrics is not None
+    assert accuracy.metrics.top1 == accuracy.value == pytest.approx(2 / 3)
+    assert accuracy.metrics.top5 is None
+    assert accuracy.metrics.f1_macro == pytest.approx((1 + 0 + 2 / 3) / 3)
+    assert named is not None
+    with np.load(io.BytesIO(write_predictions(named)), allow_pickle=False) as archive:
+        assert {name: archive[name].tolist() for name in archive.files} == {
+            "prediction": [0, 2, 1],
+            "label": [0, 2, 2],
+            "n_classes": 3,
+        }
 
 
 def test_no_class_is_named_from_nan() -> None:
