@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final, Self
 
-from scipy.stats import norm
-
-NORMAL_95: Final = float(norm.ppf(0.975))
+_NORMAL: Final = NormalDist()
+NORMAL_95: Final = _NORMAL.inv_cdf(0.975)
 """Half width of a 95 % interval in standard errors."""
 
 
@@ -34,7 +34,7 @@ class Estimate:
             raise ValueError(f"a confidence lies between 0 and 1, got {confidence}")
         if not low <= high:
             raise ValueError(f"an interval begins at its lower end, got [{low}, {high}]")
-        return cls(value, (high - low) / (2 * float(norm.ppf(0.5 + confidence / 2))))
+        return cls(value, (high - low) / (2 * _NORMAL.inv_cdf(0.5 + confidence / 2)))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -55,4 +55,4 @@ def probability_at_most(first: Estimate, second: Estimate) -> float:
     error = math.hypot(first.standard_error, second.standard_error)
     if error == 0:
         return 1.0 if first.value <= second.value else 0.0
-    return float(norm.cdf((second.value - first.value) / error))
+    return _NORMAL.cdf((second.value - first.value) / error)

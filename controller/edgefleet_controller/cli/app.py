@@ -5,6 +5,7 @@ import typer
 from edgefleet_controller.cli.artifacts import artifact_app
 from edgefleet_controller.cli.comparisons import compare, compare_with_itself, list_comparisons
 from edgefleet_controller.cli.devices import device_app
+from edgefleet_controller.cli.gate import gate
 from edgefleet_controller.cli.jobs import front, job_app, results
 from edgefleet_controller.cli.models import model_app
 from edgefleet_controller.cli.people import audit, project_app, user_app
@@ -31,6 +32,7 @@ app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")
 app.command()(results)
 app.command()(front)
+app.command()(gate)
 app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)
