@@ -52,7 +52,7 @@ class CompressRequest(StepRequest):
         "cpu", description="Where trainings run; auto: CUDA where there is one. The same device gives the same bytes."
     )
     arithmetic: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="CUDA: type of forward passes in float training; weights stay float32."
+        "float32", description="Type of forward passes in float training; weights stay float32. float16: CUDA alone."
     )
     output_dir: Path
     checkpoint_dir: Path | None = Field(

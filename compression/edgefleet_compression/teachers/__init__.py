@@ -12,6 +12,7 @@ from edgefleet_compression.teachers.fixed import FixedTeacher
 from edgefleet_compression.teachers.same_class import SameClassTeacher
 from edgefleet_compression.teachers.self_teachers import BestCheckpointTeacher, EnsembleTeacher, MovingAverageTeacher
 from edgefleet_compression.teachers.teacher import Teacher
+from edgefleet_compression.training.compute import Compute
 
 __all__ = ["TEACHERS", "Classroom", "Teacher", "make_teacher"]
 
@@ -20,20 +21,22 @@ __all__ = ["TEACHERS", "Classroom", "Teacher", "make_teacher"]
 class Classroom:
     """What teachers are made of.
 
-    reference: the network the recipe was given. samples, labels: the training split. is_augmented: True if batches are
-    changed copies of the samples. seed: of a teacher's own choices. train_larger: trains a wider network of the family.
+    reference: the network the recipe was given. samples, labels: the training split. samples_recur: True if the
+    training sees them unchanged and more than once. seed: of a teacher's own choices. compute: the training's device and
+    arithmetic. train_larger: trains a wider network of the family.
     """
 
     reference: nn.Module
     samples: Tensor
     labels: Tensor
-    is_augmented: bool
+    samples_recur: bool
     seed: int
+    compute: Compute
     train_larger: Callable[[], nn.Module]
 
 
 def _unchanging(model: nn.Module, room: Classroom) -> Teacher:
-    return FixedTeacher(model, samples=None if room.is_augmented else room.samples)
+    return FixedTeacher(model, samples=room.samples if room.samples_recur else None, compute=room.compute)
 
 
 TEACHERS: Final[Mapping[TeacherName, Callable[[Distill, Classroom], Teacher]]] = MappingProxyType(

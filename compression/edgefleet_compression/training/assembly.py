@@ -22,7 +22,7 @@ from edgefleet_compression.teachers import Classroom, make_teacher
 from edgefleet_compression.training.distill import DistillIngredient
 from edgefleet_compression.training.fake_quant import FakeQuantIngredient
 from edgefleet_compression.training.ingredient import Batch, TrainingIngredient
-from edgefleet_compression.training.loop import train_network
+from edgefleet_compression.training.loop import count_steps, train_network
 from edgefleet_compression.training.sparsify import KeepZeros, SparsifyIngredient, weights_of
 
 
@@ -111,11 +111,18 @@ def _make_distillation(parts: Assembly) -> DistillIngredient | None:
         reference=copy.deepcopy(context.reference.model),
         samples=parts.samples,
         labels=torch.from_numpy(parts.data.train.y),
-        is_augmented=parts.spec.augmentation != "none",
+        samples_recur=_samples_recur(parts.spec, len(parts.samples)),
         seed=context.seed,
+        compute=context.compute,
         train_larger=lambda: _train_larger(parts, spec),
     )
     return DistillIngredient(spec, make_teacher(spec, room), seed=context.seed)
+
+
+def _samples_recur(spec: Train, n_samples: int) -> bool:
+    """Return True if the training sees samples as they are and more than once."""
+    n_seen = count_steps(spec.budget, n_samples=n_samples, batch_size=spec.batch_size) * spec.batch_size
+    return spec.augmentation == "none" and n_seen > n_samples
 
 
 def _train_larger(parts: Assembly, distill: Distill) -> nn.Module:

@@ -53,15 +53,19 @@ _LAYER: Final = {
 _UNUSED: Final = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
 
 
-def load() -> TorchCandidate:
-    """Return the encoder with its weights and a classifier of zeros; see ``load_pretrained`` for the errors."""
+def load(length: int = LENGTH) -> TorchCandidate:
+    """Return the encoder with its weights and a classifier of zeros; see ``load_pretrained`` for the errors.
+
+    length: word pieces of a text, at most 512.
+    """
+    arguments = {**ARGUMENTS, "length": length}
     path = locate(PACKAGE, "model/model.safetensors", sha256=SHA256, requirement=REQUIREMENT)
-    model = build_model("transformer", ARGUMENTS)
+    model = build_model("transformer", arguments)
     tensors = {_renamed(name): tensor for name, tensor in load_file(path).items() if name not in _UNUSED}
     if "position" in tensors:
-        tensors["position"] = tensors["position"][:LENGTH].clone()
+        tensors["position"] = tensors["position"][:length].clone()
     tensors |= _new_head()
-    return candidate_of(model, tensors, architecture="transformer", arguments=ARGUMENTS, shape=(LENGTH,))
+    return candidate_of(model, tensors, architecture="transformer", arguments=arguments, shape=(length,))
 
 
 def vocabulary_file() -> Path:

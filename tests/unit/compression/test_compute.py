@@ -14,7 +14,7 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import RequestInvalid
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import Budget, FakeQuant, Optimizer, Train
+from edgefleet_compression.passes.specs import Budget, Distill, FakeQuant, Optimizer, Train
 from edgefleet_compression.tasks import new_candidate
 from edgefleet_compression.training.compute import Compute, choose_device
 
@@ -41,10 +41,25 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_mixed_precision_on_a_cpu_is_refused() -> None:
+def test_float16_on_a_cpu_is_refused() -> None:
     with pytest.raises(RequestInvalid) as caught:
-        Compute(arithmetic="bfloat16")
+        Compute(arithmetic="float16")
     assert caught.value.code == "mixed_precision_needs_cuda"
+
+
+def test_bfloat16_on_a_cpu_learns_from_a_teacher_and_leaves_float32_weights(
+    candidate: TorchCandidate, data: DataSet
+) -> None:
+    spec = Train(
+        budget=Budget(epochs=6),
+        batch_size=32,
+        optimizer=Optimizer(lr=0.02),
+        ingredients=(Distill(teacher="fixed", alpha=0.1),),
+    )
+    made = apply(spec, candidate, Context(data, 0, candidate, compute=Compute(arithmetic="bfloat16")))
+    assert isinstance(made, TorchCandidate)
+    assert {parameter.dtype for parameter in made.model.parameters()} == {torch.float32}
+    assert made.history[-1].metrics["validation_accuracy"] > 0.9
 
 
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
