@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import torch
 from tests.benchmarks.compression_rows.models import DATA, MODELS, StartingModel
@@ -20,15 +20,20 @@ from edgefleet_compression.candidate import TorchCandidate, load_candidate, save
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.fitting import fit_to
-from edgefleet_compression.passes.application import apply, pass_seed, run_recipe
+from edgefleet_compression.passes.application import apply, pass_seed
 from edgefleet_compression.recipe import Recipe
 from edgefleet_compression.stats import count_network
+from edgefleet_compression.training.compute import Arithmetic, Compute
 from edgefleet_deploy.accuracy import evaluate as evaluate_file
 from edgefleet_deploy.compiler import CompileContext, compiler_for
 from edgefleet_deploy.targets import get_target
 
-GENERATION: Final = 3
+GENERATION: Final = 4
 """Raised when a change of this bench or of the engine makes kept results wrong."""
+
+
+class NotFinished(LookupError):
+    """A piece of the row has never been carried out."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Workshop:
     shared: Path
     store: Store
     threads: int
+    device: Literal["cpu", "cuda"] = "cpu"
+    only_finished: bool = False
+    """True: nothing is carried out, and a row of which a piece is missing raises NotFinished."""
+    retime: bool = False
+    """True: kept timings are measured anew."""
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - a bench prints
     _data: dict[str, DataSet] = field(default_factory=dict)
     _models: dict[str, Made] = field(default_factory=dict)
@@ -76,14 +86,26 @@ class Workshop:
         key = content_key(generation=GENERATION, model=name, fingerprint=model.fingerprint)
         found = self._kept(key)
         if found is None:
+            self._require_work(name)
             found = self._keep(Made(model.make(self.shared, self.data(model.data)), key, 0.0))
         if model.training is None:
             return found
-        return self.compressed(found, model.training, model.data, seed=0, sees_data=True)
+        return self.compressed(found, model.training, model.data, seed=0, arithmetic=model.arithmetic)
 
-    def compressed(self, start: Made, recipe: Recipe, data: str, *, seed: int, sees_data: bool) -> Made:
+    def compressed(
+        self,
+        start: Made,
+        recipe: Recipe,
+        data: str,
+        *,
+        seed: int,
+        sees_data: bool = True,
+        arithmetic: Arithmetic = "float32",
+    ) -> Made:
         """Return what ``run_recipe`` would, with every pass kept, so that recipes share what they begin with."""
         current, seen = start, self.data(data) if sees_data else None
+        compute = Compute(self.device, arithmetic)
+        differing = {} if compute == Compute() else {"compute": asdict(compute)}
         fitted = fit_to(start.candidate.structure, seen) if seen is not None else None
         for index, spec in enumerate(recipe.passes):
             key = content_key(
@@ -93,11 +115,15 @@ class Workshop:
                 data=data if sees_data else None,
                 reference=start.key,
                 threads=self.threads,
+                **differing,
             )
             found = self._kept(key)
             if found is None:
+                self._require_work(recipe.name)
                 emit, unfinished = self._progress(recipe.name, index), self.store.place(key) / "unfinished"
-                context = Context(fitted, pass_seed(seed, index), start.candidate, emit, checkpoint_dir=unfinished)
+                context = Context(
+                    fitted, pass_seed(seed, index), start.candidate, emit, checkpoint_dir=unfinished, compute=compute
+                )
                 began = time.perf_counter()
                 after = apply(spec, current.candidate, context)
                 assert isinstance(after, TorchCandidate)
@@ -106,23 +132,13 @@ class Workshop:
                 found = self._keep(Made(after, key, cost_s, notes))
                 shutil.rmtree(unfinished, ignore_errors=True)
             current = found
-        return self._settled(current, data, seen)
-
-    def _settled(self, made: Made, data: str, seen: DataSet | None) -> Made:
-        """Return the candidate with BatchNorm re-estimated, as every recipe ends; an empty recipe does just that."""
-        key = content_key(before=made.key, settled=data if seen is not None else None)
-        found = self._kept(key)
-        if found is None:
-            outcome = run_recipe(Recipe(name="settle"), made.candidate, data=seen, seed=0)
-            assert isinstance(outcome.candidate, TorchCandidate)
-            notes = tuple(dict.fromkeys((*made.notes, *outcome.notes)))
-            found = self._keep(Made(outcome.candidate, key, made.cost_s, notes))
-        return found
+        return current
 
     def outcome(self, row: Row, recipe: Recipe, seed: int) -> tuple[Outcome, Path]:
         """Return one seed of a row with its file."""
         data = row.data or MODELS[row.model].data
-        made = self.compressed(self.model(row.model), recipe, data, seed=seed, sees_data=not row.data_free)
+        start, arithmetic = self.model(row.model), MODELS[row.model].arithmetic
+        made = self.compressed(start, recipe, data, seed=seed, sees_data=not row.data_free, arithmetic=arithmetic)
         return self._shipped(row, made, seed)
 
     def baseline(self, row: Row) -> tuple[Outcome, Path]:
@@ -135,6 +151,7 @@ class Workshop:
         path = self.store.place(key) / get_target(row.target).file_name
         kept = self.store.read(key)
         if kept is None:
+            self._require_work(row.name)
             kept = self._compiled(row, made, seed, data, path)
             self.store.finish(key, kept)
         return Outcome(**{**kept, "notes": tuple(kept["notes"])}), path
@@ -181,11 +198,17 @@ class Workshop:
 
     def _timing(self, mine: Outcome, theirs: Outcome, path: Path, baseline: Path, runtime: str) -> Timing:
         key = content_key(timed=mine.sha256, against=theirs.sha256, runtime=runtime)
-        kept = self.store.read(key)
+        kept = None if self.retime else self.store.read(key)
         if kept is None:
+            if not self.retime:
+                self._require_work("timing")
             kept = asdict(measure(path, baseline, runtime))
             self.store.finish(key, kept)
         return Timing(**{**kept, "interval": tuple(kept["interval"])})
+
+    def _require_work(self, what: str) -> None:
+        if self.only_finished:
+            raise NotFinished(what)
 
     def _kept(self, key: str) -> Made | None:
         document = self.store.read(key)

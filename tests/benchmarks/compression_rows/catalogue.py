@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tests.benchmarks.compression_rows import headline, long, orders, sweep, techniques, text, vgg
+from tests.benchmarks.compression_rows import headline, long, orders, sweep, techniques, text, trainings, vgg
 from tests.benchmarks.compression_rows.row import Row, Scale
 
 ROWS: Final[tuple[Row, ...]] = (
     *headline.ROWS,
     *techniques.ROWS,
+    *trainings.rows(),
     *sweep.rows(),
     *long.ROWS,
     *orders.rows(),
@@ -18,8 +19,11 @@ ROWS: Final[tuple[Row, ...]] = (
 
 
 def chosen(scale: Scale, names: Sequence[str]) -> list[Row]:
-    """Return the rows of these names, or those of the scale (full has the quick ones too); KeyError for an unknown name."""
+    """Return the rows of these names, or those of the scale, where full has all that a CPU does in hours; KeyError for an
+    unknown name.
+    """
     known = {row.name: row for row in ROWS}
     if names:
         return [known[name] for name in names]
-    return [row for row in ROWS if scale == "full" or row.scale == "quick"]
+    scales = {"quick", "sweep", "full"} if scale == "full" else {scale}
+    return [row for row in ROWS if row.scale in scales]

@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 from edgefleet_compression.recipe import Recipe
 
-Scale = Literal["quick", "full"]
+Scale = Literal["quick", "sweep", "full", "gpu"]
+"""quick: all within 15 minutes on two cores. sweep: many techniques, within an hour or two. full: hours on a CPU. gpu: days
+on a CPU.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Every criterion at 10 to 90 %: whole channels removed, and single weights set to zero.
 
-Quick rows are pruned and nothing else, on fewer images, so that they only sort criteria. Full rows are trained for one
+Most rows are pruned and nothing else, on fewer images, so that they only sort criteria. Those for a GPU are trained for one
 pass over the data afterwards, each alike.
 """
 
@@ -52,8 +52,8 @@ def layerwise(amount: float) -> PruneWeights:
 
 
 def rows() -> Iterator[Row]:
-    """Yield all rows of the sweep, quick before full."""
-    for scale in ("quick", "full"):
+    """Yield all rows of the sweep, those without training first."""
+    for scale in ("sweep", "gpu"):
         for amount in AMOUNTS:
             for criterion in CRITERIA:
                 yield _row("channels", criterion, amount, structured(criterion, amount), scale)
@@ -63,18 +63,18 @@ def rows() -> Iterator[Row]:
 
 
 def _row(what: str, criterion: str, amount: float, spec: AnyPass, scale: Scale) -> Row:
-    is_quick = scale == "quick"
-    ending = "" if is_quick else "-trained"
+    is_pruned_alone = scale == "sweep"
+    ending = "" if is_pruned_alone else "-trained"
     name = f"{what}-{criterion}-{round(100 * amount)}{ending}"
-    heading = f"Sweep, {what}, " + ("no training afterwards" if is_quick else "one epoch of training afterwards")
+    heading = f"Sweep, {what}, " + ("no training afterwards" if is_pruned_alone else "one epoch of training afterwards")
     return Row(
         name=name,
         model="resnet20",
-        recipe=Recipe(name=name, passes=(spec,) if is_quick else (spec, FINE_TUNING)),
+        recipe=Recipe(name=name, passes=(spec,) if is_pruned_alone else (spec, FINE_TUNING)),
         target="onnxruntime",
         table=heading,
         scale=scale,
-        data="cifar10-4k" if is_quick else "cifar10-20k",
-        timed=not is_quick and what == "channels",
+        data="cifar10-512" if is_pruned_alone else "cifar10-20k",
+        timed=not is_pruned_alone and what == "channels",
         control=None if criterion == CONTROL else f"{what}-{CONTROL}-{round(100 * amount)}{ending}",
     )

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tests.benchmarks.compression_rows.controls import controls_table
 from tests.benchmarks.compression_rows.paired import joint_against_sequential
+from tests.benchmarks.compression_rows.sweep_table import SWEEP, sweep_table
 
 Figures = Mapping[str, Any]
 
@@ -28,19 +30,22 @@ JOINT: Final = "Joint against sequential"
 
 
 def tables(rows: Sequence[Figures]) -> str:
-    """Return one table per heading, in the order in which headings first occur."""
+    """Return one table per heading, in the order in which headings first occur, and that of all controls."""
     headings = list(dict.fromkeys(row["table"] for row in rows))
-    return "\n".join(_table(heading, [row for row in rows if row["table"] == heading], rows) for heading in headings)
+    made = [_table(heading, [row for row in rows if row["table"] == heading]) for heading in headings]
+    single = [row for row in rows if not row["table"].startswith(SWEEP)]
+    return "\n".join(text for text in (*made, controls_table(single)) if text)
 
 
-def _table(heading: str, rows: Sequence[Figures], every: Sequence[Figures]) -> str:
+def _table(heading: str, rows: Sequence[Figures]) -> str:
+    if heading.startswith(SWEEP):
+        return sweep_table(heading, rows)
     lines = [f"## {heading}", "", *(f"- {text}" for text in _baselines(rows)), ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
     notes = [f"- `{row['name']}`: {row['note']}" for row in rows if row["note"]]
-    against = [text for row in rows if (text := compared(row, every)) is not None]
     seeds = [joint_against_sequential(rows)] if heading.startswith(JOINT) else []
-    return "\n".join([*lines, "", *notes, *against, *seeds, ""])
+    return "\n".join([*lines, "", *notes, *seeds, ""])
 
 
 def _baselines(rows: Sequence[Figures]) -> list[str]:
@@ -82,13 +87,3 @@ def goal_cell(row: Figures) -> str:
         f"{name.replace('_', ' ')} >= {bound:g}" for name, bound in row["goal"].items() if bound is not None
     )
     return f"{bounds}: " + ("reached" if not row["missed"] else "**missed** " + ", ".join(row["missed"]))
-
-
-def compared(row: Figures, rows: Sequence[Figures]) -> str | None:
-    """Return how the row's accuracy compares with its control's, in points; None without a control at hand."""
-    control = next((item for item in rows if item["name"] == row["control"]), None)
-    if control is None:
-        return None
-    points = 100 * (row["accuracy"] - control["accuracy"])
-    verdict = "ahead of" if points > 0 else "not ahead of"
-    return f"- `{row['name']}` is {verdict} its control `{control['name']}`: {points:+.2f} points"

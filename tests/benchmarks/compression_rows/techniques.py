@@ -28,7 +28,7 @@ def _row(
     passes: tuple[AnyPass, ...],
     target: str = "onnxruntime-current",
     *,
-    scale: Scale = "quick",
+    scale: Scale = "sweep",
     control: str | None = None,
     note: str = "",
     timed: bool = True,
@@ -54,8 +54,8 @@ def _low_rank() -> tuple[Row, ...]:
         _row("low-rank-90", LOW_RANK, (LowRank(energy=0.9),), note="90 % of the energy, no training"),
         _row("low-rank-half", LOW_RANK, (half,), control="pruned-half", note="half of the parameters, no training"),
         _row("pruned-half", LOW_RANK, (pruned,), note="control: about as many channels removed"),
-        _row("low-rank-half-trained", LOW_RANK, (half, FINE_TUNING), scale="full", control="pruned-half-trained"),
-        _row("pruned-half-trained", LOW_RANK, (pruned, FINE_TUNING), scale="full", note="control: channels removed"),
+        _row("low-rank-half-trained", LOW_RANK, (half, FINE_TUNING), control="pruned-half-trained"),
+        _row("pruned-half-trained", LOW_RANK, (pruned, FINE_TUNING), note="control: channels removed"),
     )
 
 

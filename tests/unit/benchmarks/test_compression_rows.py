@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.benchmarks.compression_rows.catalogue import ROWS, chosen
+from tests.benchmarks.compression_rows.controls import compare
 from tests.benchmarks.compression_rows.headline import int4_training
 from tests.benchmarks.compression_rows.models import DATA, MODELS
 from tests.benchmarks.compression_rows.orders import rows as order_rows
@@ -137,8 +138,34 @@ def test_tables_name_goals_controls_and_what_was_not_timed() -> None:
     text = tables(json.loads(json.dumps(rows)))
     assert "| `best` | onnxruntime | 100 | 50 | 8.00 | 2.00 | 0.250 | 90.00 | 1.0000 | 2.50 | 2.0 | 1 | 3 |" in text
     assert "**missed** size_ratio" in text
-    assert "`best` is ahead of its control `other`: +10.00 points" in text
+    assert "| `best` | `other` | +10.00 | ±3.10 | 1.00 | beats it |" in text
     assert "| 80.00 | 0.8889 | - | - |" in text
+
+
+def test_a_difference_within_the_test_samples_chance_beats_nothing() -> None:
+    """0.90 against 0.88 of 1,000 samples: 1.96 sqrt(0.09 / 1000 + 0.1056 / 1000) = 0.0274."""
+    found = compare(figures(row(), outcome(accuracy=0.9)), figures(row(), outcome(accuracy=0.88)))
+    assert found.chance == pytest.approx(0.0274, abs=1e-4)
+    assert found.verdict == "no difference shown"
+
+
+def test_several_seeds_are_compared_in_pairs() -> None:
+    ahead = [outcome(seed=seed, accuracy=0.9 + 0.001 * seed) for seed in (0, 1, 2)]
+    behind = [outcome(seed=seed, accuracy=0.89 + 0.0012 * seed) for seed in (0, 1, 2)]
+    both = [figures(row(seeds=(0, 1, 2)), *outcomes) for outcomes in (ahead, behind)]
+    assert compare(both[0], both[1]).verdict == "beats it"
+    assert compare(both[1], both[0]).verdict == "**behind it**"
+
+
+def test_the_sweep_has_a_line_per_criterion_and_says_what_random_gives() -> None:
+    table = "Sweep, weights, no training afterwards"
+    rows = [
+        figures(row("weights-taylor-50", table=table, control="weights-random-50"), outcome(accuracy=0.8)),
+        figures(row("weights-random-50", table=table), outcome(accuracy=0.1)),
+    ]
+    text = tables(rows)
+    assert "| taylor | **80.0** (+70.0)+ |" in text
+    assert "| random | 10.0 |" in text
 
 
 def test_paired_t_test_agrees_with_a_worked_example() -> None:
