@@ -232,6 +232,17 @@ def _needs_data(spec: AnyPass) -> bool:
     return isinstance(spec, LotteryTicket) or (isinstance(spec, Train) and spec.synthesis is None)
 
 
+def with_channel_multiple(recipe: Recipe, multiple: int) -> Recipe:
+    """Return the recipe with ``round_to`` set in every structured_prune that leaves it to the target."""
+    passes = tuple(
+        spec.model_copy(update={"round_to": multiple})
+        if isinstance(spec, StructuredPrune) and spec.round_to is None
+        else spec
+        for spec in recipe.passes
+    )
+    return recipe.model_copy(update={"passes": passes})
+
+
 def recipe_sha256(recipe: Recipe) -> str:
     """Return the sha256 of what the recipe does: passes and seed in canonical JSON, without the name.
 

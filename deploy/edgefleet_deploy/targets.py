@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import TargetInvalid
+
+CHANNEL_MULTIPLE: Final = 8
+"""onnxruntime: blocks of 8 channels with AVX2, 16 with AVX-512; others are padded, grouped convolutions of other counts fall
+back to slower kernels (core/optimizer/nchwc_transformer.cc). XNNPACK under LiteRT: 8 output channels in most of its
+f32-gemm and qs8-gemm microkernels (the NR in their names, such as 6x8). TensorRT: float16 layout HWC8 (TensorFormat in its
+API reference). Edge TPU and Core ML publish no number: 8 is what Google's own EfficientNet-EdgeTPU rounds widths to.
+"""
+
+TENSORRT_INT8_MULTIPLE: Final = 32
+"""TensorRT's int8 layout CHW32 (TensorFormat in its API reference)."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +26,8 @@ class Target:
     precisions: what the runtime computes rightly; a candidate of another one is refused. opset and ir_version: what a
     file is written with (0 for formats that have none). activation_type and weight_type: the integers of an int8 file,
     chosen because the runtime is fast with them. extension: with its dot. boards: the kinds of board that can run it;
-    empty means any.
+    empty means any. channel_multiple and int8_channel_multiple: channels that its kernels compute at a time, in float and in
+    int8 files; pruning keeps to a multiple of them (``CHANNEL_MULTIPLE`` has the sources).
     """
 
     name: str
@@ -30,6 +41,8 @@ class Target:
     extension: str
     precisions: tuple[Precision, ...]
     boards: tuple[str, ...] = ()
+    channel_multiple: int = CHANNEL_MULTIPLE
+    int8_channel_multiple: int = CHANNEL_MULTIPLE
 
     def __post_init__(self) -> None:
         """Refuse a value that no compiler could act on."""
@@ -39,6 +52,10 @@ class Target:
                 "target {!r}: extension {!r} must begin with a dot".format(self.name, self.extension),
                 code="target_invalid",
             )
+
+    def multiple_for(self, precision: Precision | None) -> int:
+        """Return the channel multiple for files of this precision; None: not known yet, float."""
+        return self.int8_channel_multiple if precision == "int8" else self.channel_multiple
 
     @property
     def file_name(self) -> str:
@@ -170,6 +187,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 weight_type="int8",
                 extension=".onnx",
                 precisions=("fp32", "fp16", "int8"),
+                int8_channel_multiple=TENSORRT_INT8_MULTIPLE,
                 boards=("jetson-orin-nano",),
             ),
             # strongly typed: the file's own types decide, the only kind since TensorRT 11; JetPack has no 11
@@ -184,6 +202,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 weight_type="int8",
                 extension=".onnx",
                 precisions=("fp32", "fp16", "int8"),
+                int8_channel_multiple=TENSORRT_INT8_MULTIPLE,
                 boards=("linux-host",),
             ),
             # macOS 13 and iOS 16: the first whose ML programs take float16 inputs and compressed weights (coremltools'

@@ -23,7 +23,7 @@ from edgefleet_compression.models.onnx_graph import OnnxGraph
 from edgefleet_compression.models.transformer import EncoderLayer
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.encoder_groups import encoder_groups
-from edgefleet_compression.passes.specs import StructuredPrune
+from edgefleet_compression.passes.specs import DEFAULT_ROUND_TO, PrunableStructure, StructuredPrune
 from edgefleet_compression.records import LayerChange, Skip
 from edgefleet_compression.structure import LayerShape, Structure
 from edgefleet_compression.training.sparsify import weights_of
@@ -44,6 +44,7 @@ class _Group:
     members: tuple[str, ...]
     scores: Tensor
     """One score per channel, larger = keep; mean 1, so that groups compare under one global ranking."""
+    structure: PrunableStructure
     remove_: Callable[[list[int]], None]
     """Remove these channels from the network, in place."""
     round_to: int
@@ -53,9 +54,12 @@ class _Group:
 def kept_channels(n: int, *, n_wanted: float, round_to: int, min_channels: int) -> int:
     """Return how many of ``n`` channels stay: about ``n_wanted``, a multiple of ``round_to`` where one fits.
 
-    Never below ``min_channels``, never above ``n``, never zero.
+    Where fewer than two of them fit, a multiple of its half, quarter and so on, down to 8. Never below ``min_channels``,
+    never above ``n``, never zero.
     """
     floor = min(n, max(1, min_channels))
+    while round_to >= 2 * DEFAULT_ROUND_TO and round_to % 2 == 0 and (2 * round_to > n or 2 * n_wanted < round_to):
+        round_to //= 2
     rounded = round_to * math.floor(n_wanted / round_to + 0.5)
     wanted = rounded if rounded >= round_to else round(n_wanted)
     return min(n, max(floor, wanted))
@@ -69,11 +73,12 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     outputs = output_layers(before, structure.task.n_classes)
     scene = Scene(model, example[:1], context.data, _generator(context))
     scores = score_weights(weights_of(model), spec.criterion, scene)
-    is_encoder = any(isinstance(module, EncoderLayer) for module in model.modules())
-    if is_encoder:
-        groups, skipped = _encoder_groups(spec, model, outputs, scores)
+    if any(isinstance(module, EncoderLayer) for module in model.modules()):
+        every, skipped = _encoder_groups(spec, model, outputs, scores)
     else:
-        groups, skipped = _channel_groups(spec, model, example, outputs, scores)
+        every, skipped = _channel_groups(spec, model, example, outputs, scores)
+    groups = [group for group in every if group.structure in spec.structures]
+    skipped += _not_asked_for(spec, every)
     kept = _kept_per_group(spec, groups)
     for group in groups:
         skipped += _prune_group_(group, kept[group.root])
@@ -85,7 +90,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
     if not changes:
         raise PassRefused(
             f"Nothing can be pruned: every layer is at its minimum (min_channels {spec.min_channels}, round_to "
-            f"{spec.round_to}) or is an output. Lower one of the two or choose another pass.",
+            f"{spec.multiple}) or is an output. Lower one of the two or choose another pass.",
             code="nothing_to_prune",
             detail={"skipped": [item.model_dump() for item in skipped]},
         )
@@ -96,6 +101,11 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
         changes=changes,
         skipped=tuple(skipped),
     )
+
+
+def _not_asked_for(spec: StructuredPrune, groups: Sequence[_Group]) -> list[Skip]:
+    left = (group for group in groups if group.structure not in spec.structures)
+    return [Skip(layer=name, reason=f"structures has no {group.structure}") for group in left for name in group.members]
 
 
 def _generator(context: Context) -> torch.Generator:
@@ -111,8 +121,9 @@ def _encoder_groups(
             root=group.root,
             members=(*group.producers, group.consumer),
             scores=_with_mean_one(group.unit_scores(scores)),
+            structure="heads" if group.kind == "heads" else "feed_forward",
             remove_=partial(group.remove_, model),
-            round_to=1 if group.kind == "heads" else spec.round_to,
+            round_to=1 if group.kind == "heads" else spec.multiple,
             min_channels=1 if group.kind == "heads" else spec.min_channels,
         )
         for group in found
@@ -152,8 +163,9 @@ def _channel_groups(
                 root=root,
                 members=tuple(layers),
                 scores=_with_mean_one(_channel_scores(group, names, scores)),
+                structure="channels" if isinstance(layers[root], nn.Conv2d) else "neurons",
                 remove_=partial(_remove_channels_, graph, layers[root]),
-                round_to=spec.round_to,
+                round_to=spec.multiple,
                 min_channels=spec.min_channels,
             )
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from edgefleet_controller.db.tables import Compression
 from edgefleet_controller.workflows.compute import result_file
 from edgefleet_controller.workflows.keys import TORCH_DEVICES, JsonObject, canonical_sha256, compression_key
+from edgefleet_controller.workflows.recipes import recipe_of
 from edgefleet_controller.workflows.repository import VariantWork
 from edgefleet_controller.workflows.workbench import COMPRESSION_STEP, Workbench
 
@@ -56,7 +57,7 @@ def _request(bench: Workbench, variant: VariantWork, folder: Path, checkpoints: 
     return {
         "task": "compress",
         "model": bench.link(folder, f"model.{variant.model_format}", variant.model_sha256),
-        "recipe": variant.recipe,
+        "recipe": recipe_of(variant).model_dump(mode="json"),
         "data": bench.data_spec(folder, variant.data),
         "seed": variant.seed,
         "threads": bench.threads,

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from edgefleet_compression.recipe import recipe_sha256
 from edgefleet_controller.workflows.compiled import COMPILED_FILES
+from edgefleet_controller.workflows.recipes import recipe_of
 from edgefleet_controller.workflows.repository import VariantWork
 from edgefleet_deploy.targets import Target
 
@@ -32,7 +34,7 @@ def compression_key(variant: VariantWork, threads: int) -> JsonObject:
     """What decides a candidate's bytes."""
     key: JsonObject = {
         "model_sha256": variant.model_sha256,
-        "recipe_sha256": variant.recipe_sha256,
+        "recipe_sha256": recipe_sha256(recipe_of(variant)),
         "data_sha256": variant.data_sha256,
         "seed": variant.seed,
         "threads": threads,  # the order of floating-point sums depends on it

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.passes.specs import AnyPass, Quantize
 from edgefleet_compression.presets import PRESETS
-from edgefleet_compression.recipe import RULE_CODES, Recipe, parse_recipe, recipe_sha256
+from edgefleet_compression.recipe import RULE_CODES, Recipe, parse_recipe, recipe_sha256, with_channel_multiple
 
 QUANTIZE: dict[str, Any] = {"kind": "quantize"}
 PRUNE: dict[str, Any] = {"kind": "structured_prune", "amount": 0.5}
@@ -139,6 +139,15 @@ def test_hash_tells_recipes_apart_by_what_they_do_and_not_by_name() -> None:
     assert len(hashes) == len(PRESETS)
     assert recipe_sha256(PRESETS["int8"]) == recipe_sha256(PRESETS["int8"].model_copy(update={"name": "mine"}))
     assert recipe_sha256(PRESETS["int8"]) != recipe_sha256(PRESETS["int8"].model_copy(update={"seed": 1}))
+
+
+def test_multiple_of_the_target_is_set_where_the_recipe_leaves_it_open() -> None:
+    passes = [PRUNE, {**PRUNE, "round_to": 4}, {"kind": "low_rank", "energy": 0.5}]
+    recipe = parse_recipe({"name": "t", "passes": passes})
+    resolved = with_channel_multiple(recipe, 32)
+    assert [getattr(spec, "round_to", None) for spec in resolved.passes] == [32, 4, None]
+    assert recipe_sha256(resolved) != recipe_sha256(recipe)
+    assert with_channel_multiple(PRESETS["int8"], 32) == PRESETS["int8"]
 
 
 def test_hash_of_the_empty_recipe_is_sha256_of_its_canonical_json() -> None:

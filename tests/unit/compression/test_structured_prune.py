@@ -9,11 +9,12 @@ from torch import nn
 from edgefleet_compression.candidate import OnnxCandidate, TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.criteria import CRITERIA
-from edgefleet_compression.data.dataset import DataSet
+from edgefleet_compression.data.dataset import DataSet, Split
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import CriterionName, LowRank, Quantize, StructuredPrune
 from edgefleet_compression.passes.structured_prune import kept_channels
+from edgefleet_compression.tasks import new_candidate
 from edgefleet_compression.testing import tiny_data, tiny_text_candidate
 
 
@@ -110,6 +111,81 @@ def test_kept_channels_stay_within_bounds_and_on_the_grid(
     assert min(n, min_channels) <= kept <= n
     if round_to <= n * share <= n - round_to and n * share >= min_channels + round_to:
         assert kept % round_to == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "n_wanted", "round_to", "kept"),
+    [
+        (64, 40.0, 32, 32),
+        (64, 20.0, 32, 32),
+        (32, 11.0, 32, 16),
+        (16, 11.0, 32, 8),
+        (16, 5.0, 32, 8),
+        (16, 5.0, 8, 8),
+        (12, 3.0, 8, 3),
+        (24, 7.0, 12, 12),
+    ],
+)
+def test_narrow_layers_keep_to_a_part_of_the_multiple(n: int, n_wanted: float, round_to: int, kept: int) -> None:
+    """32, then 16, then 8: never below 8, and an odd multiple only as it is."""
+    assert kept_channels(n, n_wanted=n_wanted, round_to=round_to, min_channels=1) == kept
+
+
+def test_unset_multiple_is_eight_without_a_target(candidate: TorchCandidate) -> None:
+    free, fixed = (prune(candidate, StructuredPrune(amount=0.4, round_to=round_to)) for round_to in (None, 8))
+    assert free.structure.layers == fixed.structure.layers
+
+
+def test_hidden_neurons_of_a_perceptron_go() -> None:
+    """Hidden widths 32 and 16 become 16 and 8; inputs and classes stay."""
+    made = prune(new_candidate("mlp", {"hidden": [32, 16]}, tiny_data(), seed=0), StructuredPrune(amount=0.5))
+    shapes = [(m.in_features, m.out_features) for m in made.model.modules() if isinstance(m, nn.Linear)]
+    assert shapes == [(64, 16), (16, 8), (8, 4)]
+
+
+@pytest.mark.parametrize(
+    ("structures", "widths"),
+    [
+        (("heads",), {"attention.query": 8, "attention.out": 16, "up": 32}),
+        (("feed_forward",), {"attention.query": 16, "attention.out": 16, "up": 16}),
+    ],
+)
+def test_heads_or_feed_forward_alone_go(structures: tuple[str, ...], widths: dict[str, int]) -> None:
+    """Four heads of width 4, feed-forward width 32, half of what is asked for."""
+    spec = StructuredPrune.model_validate({"amount": 0.5, "structures": structures})
+    made = prune(tiny_text_candidate(), spec)
+    assert {name: made.structure.layers[f"layers.0.{name}"].n_out for name in widths} == widths
+    reasons = {skip.reason for skip in made.history[-1].skipped if skip.layer != "head"}
+    assert reasons == {"structures has no feed_forward" if structures == ("heads",) else "structures has no heads"}
+
+
+@pytest.mark.parametrize(
+    ("structure", "narrowed"), [("channels", {"features.0"}), ("neurons", {"hidden.0", "hidden.3"})]
+)
+def test_channels_or_neurons_alone_go(structure: str, narrowed: set[str]) -> None:
+    """A VGG with two hidden linear layers of 16 neurons."""
+    arguments = {"widths": [16] * 5, "blocks": [1] * 5, "head": "imagenet", "hidden": 16, "pooled_side": 1}
+    data = tiny_data(n_samples=8)
+    whole = new_candidate("vgg", arguments, wide(data), seed=0)
+    made = prune(whole, StructuredPrune.model_validate({"amount": 0.5, "structures": [structure]}))
+    found = {change.layer for change in made.history[-1].changes if change.n_out[0] != change.n_out[1]}
+    assert narrowed <= found
+    assert all(name.startswith("features" if structure == "channels" else "hidden") for name in found)
+
+
+def wide(data: DataSet) -> DataSet:
+    """Images of 32 x 32."""
+    splits = (
+        Split({"x": split.x.repeat(4, axis=2).repeat(4, axis=3)}, split.y)
+        for split in (data.train, data.validation, data.test)
+    )
+    return DataSet("wide", *splits)
+
+
+def test_structure_that_the_network_has_none_of_is_refused(candidate: TorchCandidate) -> None:
+    with pytest.raises(PassRefused) as caught:
+        prune(candidate, StructuredPrune.model_validate({"amount": 0.5, "structures": ["heads"]}))
+    assert caught.value.code == "nothing_to_prune"
 
 
 def test_whole_heads_go_and_the_scores_decide_which() -> None:

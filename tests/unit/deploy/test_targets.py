@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from edgefleet_compression.precision import Precision
 from edgefleet_deploy.compiler import compiler_for
 from edgefleet_deploy.errors import TargetInvalid
 from edgefleet_deploy.targets import TARGETS, Target, get_target, parse_version, target_from_request
@@ -14,6 +15,23 @@ def test_default_target_writes_what_onnxruntime_1_10_loads() -> None:
     assert (target.opset, target.ir_version, target.min_version) == (13, 7, "1.10")
     assert (target.activation_type, target.weight_type) == ("uint8", "int8")
     assert target.file_name == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "multiple"),
+    [
+        ("onnxruntime", "fp32", 8),
+        ("litert", "int8", 8),
+        ("coral-usb", "int8", 8),
+        ("tensorrt-10.3", "fp16", 8),
+        ("tensorrt-10.3", "int8", 32),
+        ("tensorrt", "int8", 32),
+        ("tensorrt", None, 8),
+    ],
+)
+def test_channels_that_a_target_computes_at_a_time(name: str, precision: Precision | None, multiple: int) -> None:
+    """TensorRT's layouts: HWC8 of float16, CHW32 of int8."""
+    assert get_target(name).multiple_for(precision) == multiple
 
 
 def test_unknown_target_is_refused_with_the_known_names() -> None:

@@ -37,7 +37,11 @@ from edgefleet_compression.passes.specs.quantize import (
     rounds_itself,
 )
 from edgefleet_compression.passes.specs.remove_blocks import BlockCriterionName, RemoveBlocks
-from edgefleet_compression.passes.specs.structured_prune import StructuredPrune
+from edgefleet_compression.passes.specs.structured_prune import (
+    DEFAULT_ROUND_TO,
+    PrunableStructure,
+    StructuredPrune,
+)
 from edgefleet_compression.passes.specs.synthesis import Synthesis
 from edgefleet_compression.passes.specs.train import Student, Train
 from edgefleet_compression.passes.specs.training import (
@@ -49,6 +53,7 @@ from edgefleet_compression.passes.specs.training import (
 )
 
 __all__ = [
+    "DEFAULT_ROUND_TO",
     "ActivationFormat",
     "AnyPass",
     "Augmentation",
@@ -75,6 +80,7 @@ __all__ = [
     "Optimizer",
     "Pace",
     "PlateauPace",
+    "PrunableStructure",
     "PruneWeights",
     "QuantizationFormat",
     "Quantize",

@@ -1,21 +1,41 @@
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, Spec
 
+PrunableStructure = Literal["channels", "neurons", "heads", "feed_forward"]
+
+DEFAULT_ROUND_TO: Final = 8
+"""Where no target says otherwise: one AVX2 register of float32 in onnxruntime and XNNPACK, TensorRT's HWC8 of float16."""
+
 
 class StructuredPrune(Spec):
-    """Remove whole channels, with everything that depends on them; the layers really become smaller."""
+    """Remove whole channels, neurons or attention heads, with everything that depends on them; layers really become smaller."""
 
     kind: Literal["structured_prune"] = "structured_prune"
     amount: Fraction = Field(description="Share of the prunable channels to remove, between 0 and 1 exclusive.")
     criterion: CriterionChoice = Field("magnitude_l2", description="How a weight is scored; low scores go first.")
+    structures: tuple[PrunableStructure, ...] = Field(
+        ("channels", "neurons", "heads", "feed_forward"),
+        min_length=1,
+        description="What may go: channels of convolutions, neurons of linear layers, attention heads and the width of feed-forward "
+        "parts of transformer encoders.",
+    )
     scope: Literal["layer", "global"] = Field(
         "layer",
         description="layer: every group of coupled layers loses the same share; global: one ranking over the network.",
     )
-    round_to: int = Field(
-        8, ge=1, le=128, description="Keep a multiple of this many channels where the layer has that many."
+    round_to: int | None = Field(
+        None,
+        ge=1,
+        le=128,
+        description="Keep a multiple of this many channels where the layer has that many; narrower layers a multiple of its half, "
+        "quarter and so on, down to 8. null: what the job's target computes fastest with, 8 without a target.",
     )
     min_channels: int = Field(4, ge=1, le=1024, description="Never leave a layer with fewer channels than this.")
+
+    @property
+    def multiple(self) -> int:
+        """The multiple that is kept to."""
+        return DEFAULT_ROUND_TO if self.round_to is None else self.round_to
