@@ -63,12 +63,12 @@ def _print_totals(name: str, result: JsonObject) -> None:
 
 
 def _print_expected(result: JsonObject) -> None:
-    first = next((row for row in result["expected"] if row["size_bytes"]), None)
+    float_bytes = 4 * result["n_parameters"]
     rows = [
         (
             row["recipe"],
             _bytes(row["size_bytes"]),
-            f"{first['size_bytes'] / row['size_bytes']:.2f}x" if first and row["size_bytes"] else None,
+            f"{float_bytes / row['size_bytes']:.2f}x" if row["size_bytes"] else None,
             _count(row["n_parameters"]),
             _count(row["macs"]),
             row["reason"] or "",
