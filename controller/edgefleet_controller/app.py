@@ -42,6 +42,8 @@ from edgefleet_controller.runs.news import listen_for_news
 from edgefleet_controller.runs.rules import lease_rules
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
+from edgefleet_controller.signing import endpoints as signing
+from edgefleet_controller.signing.key_ring import KeyRing
 from edgefleet_controller.sweeper import Sweeper, make_listener
 from edgefleet_controller.wakeups import Wakeups
 from edgefleet_controller.web import install_pages
@@ -50,6 +52,8 @@ ROUTERS: Sequence[APIRouter] = (
     health.router,
     people.router,
     audit.router,
+    signing.router,
+    signing.agent_router,
     devices.router,
     models.router,
     analyses.router,
@@ -134,6 +138,7 @@ def _make_services(
         inspector=inspector or ChildInspector.from_settings(settings),
         operator_token=load_operator_token(settings.operator_token_file, tokens),
         rate_limits=RateLimits.from_settings(settings),
+        signing_keys=KeyRing(settings.resolved_signing_key_file, clock.now),
     )
     services.database.subscribe(make_listener(services))
     return services

@@ -17,6 +17,7 @@ from edgefleet_controller.engine.protocol import Engine
 from edgefleet_controller.models.inspection import Inspector
 from edgefleet_controller.runs.desk import Desk
 from edgefleet_controller.settings import Settings
+from edgefleet_controller.signing.key_ring import KeyRing
 from edgefleet_controller.wakeups import Wakeups
 
 
@@ -35,6 +36,7 @@ class Services:
     inspector: Inspector
     operator_token: str
     rate_limits: RateLimits
+    signing_keys: KeyRing
     desk: Desk
 
 

@@ -46,6 +46,23 @@ class Settings(BaseSettings):
     presence_flush_s: float = Field(default=5.0, gt=0, description="interval at which last-seen times are stored")
     presence_timeout_s: float = Field(default=90.0, gt=0, description="silence after which a device counts as offline")
     join_token_ttl_s: float = Field(default=3600.0, gt=0, description="life of a join token")
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="key that orders are signed with; default is <data_dir>/signing.key. API hosts share it",
+    )
+    require_device_key: bool = Field(
+        default=False, description="refuse to enrol agents that are too old to have a key of their own"
+    )
+    credential_life_s: float = Field(
+        default=30 * 86400.0, gt=0, description="age at which a device is asked to renew its credential"
+    )
+    credential_overlap_s: float = Field(
+        default=86400.0, gt=0, description="how long the credential before a renewal is still accepted"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="format of log lines: text for people, json for programs"
+    )
+    log_access: bool = Field(default=False, description="whether every request leaves a log line")
     session_s: float = Field(default=12 * 3600.0, gt=0, description="life of a browser's session")
     requests_per_s: float = Field(
         default=100.0, gt=0, description="requests per second of one credential in the long run"
@@ -104,6 +121,11 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """Scratch space of steps and uploads."""
         return self.data_dir / "work"
+
+    @property
+    def resolved_signing_key_file(self) -> Path:
+        """The key that orders are signed with."""
+        return self.signing_key_file or self.data_dir / "signing.key"
 
     @property
     def operator_token_file(self) -> Path:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from edgefleet_agent.wire.base import PROTOCOL_VERSION, JsonObject, Wire
 from edgefleet_agent.wire.comparison import ComparisonPlan, RunKind
 from edgefleet_agent.wire.report import BlobRef, RunReport
+from edgefleet_agent.wire.signing import HEX_32, HEX_64, HEX_128, PublicKey, Signed
 
 
 class RuntimeFacts(Wire):
@@ -51,6 +52,17 @@ class EnrolRequest(Wire):
     device_kind: Optional[DeviceKind] = Field(
         default=None, description="what the agent is; null: physical, or what the token's device was registered as"
     )
+    serial: Optional[str] = Field(
+        default=None, max_length=128, description="serial number of the board, where it has one"
+    )
+    public_key: Optional[str] = Field(
+        default=None,
+        pattern=HEX_64,
+        description="ed25519 key made on the device, hexadecimal; its secret never leaves it",
+    )
+    key_proof: Optional[str] = Field(
+        default=None, pattern=HEX_128, description="signature with that key over wire.signing.enrol_proof, hexadecimal"
+    )
     facts: DeviceFacts
 
 
@@ -62,6 +74,33 @@ class EnrolResponse(Wire):
     credential: str = Field(description="bearer credential, edt_..., shown once")
     heartbeat_s: float = Field(description="seconds between heartbeats of a run")
     poll_wait_s: float = Field(description="how long a claim may wait")
+    pending: bool = Field(default=False, description="a person has to accept the device before it gets runs")
+    signing_keys: list[PublicKey] = Field(
+        default_factory=list,
+        description="keys that orders are signed with; the device trusts these and their successors",
+    )
+
+
+class RotateRequest(Wire):
+    """Asks for a new credential in place of the one that the request carries."""
+
+    proof: str = Field(
+        pattern=HEX_128, description="signature with the device's key over wire.signing.rotate_proof, hexadecimal"
+    )
+
+
+class RotateResponse(Wire):
+    """The new credential; the old one is accepted for a while."""
+
+    credential: str = Field(description="bearer credential, edt_..., shown once")
+    overlap_s: float = Field(description="seconds for which the old one is accepted")
+
+
+class SigningKeys(Wire):
+    """The keys that orders are signed with, and how each was announced by the one before."""
+
+    keys: list[PublicKey] = Field(description="keys in use, newest last")
+    successions: list[Signed] = Field(description="KeySuccession documents, oldest first")
 
 
 class ClaimRequest(Wire):
@@ -73,6 +112,9 @@ class ClaimRequest(Wire):
     facts: Optional[DeviceFacts] = Field(
         default=None, description="sent when the controller asked for them or they changed"
     )
+    nonce: Optional[str] = Field(
+        default=None, pattern=HEX_32, description="random number that the order's signature has to answer, hexadecimal"
+    )
     draining: bool = Field(default=False, description="the agent finishes and takes no more work")
     boot: Optional[str] = Field(
         default=None,
@@ -80,7 +122,10 @@ class ClaimRequest(Wire):
         description="names this start of the agent; a run that an earlier start held is given up (protocol 2)",
     )
     claim: Optional[int] = Field(
-        default=None, ge=0, lt=2**31, description="number of the claim within this start; one sent again keeps its number"
+        default=None,
+        ge=0,
+        lt=2**31,
+        description="number of the claim within this start; one sent again keeps its number",
     )
 
 
@@ -197,6 +242,8 @@ class ClaimResponse(Wire):
 
     order: Optional[RunOrder] = None
     send_facts: bool = Field(default=False, description="the controller does not know these facts yet")
+    signature: Optional[Signed] = Field(default=None, description="OrderStatement about the order, signed")
+    rotate_credential: bool = Field(default=False, description="the credential is old: ask for a new one")
 
 
 class HeartbeatRequest(Wire):

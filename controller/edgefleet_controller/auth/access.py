@@ -31,12 +31,15 @@ _DEVICE = (
     "POST /agent/v1/claim",
     "POST /agent/v1/heartbeat",
     "POST /agent/v1/report",
+    "POST /agent/v1/rotate",
+    "GET /agent/v1/signing-keys",
     "GET /agent/v1/blobs/{sha256}",
     "HEAD /agent/v1/blobs/{sha256}",
     "PUT /agent/v1/blobs/{sha256}",
 )
 _PERSON = (
     "GET /v1/me",
+    "GET /v1/signing-keys",
     "POST /v1/me/password",
     "GET /v1/api-tokens",
     "POST /v1/api-tokens",
@@ -70,6 +73,7 @@ _VIEWER = (
 )
 _OPERATOR = (
     "POST /v1/devices",
+    "POST /v1/devices/{device_id}/accept",
     "POST /v1/devices/{device_id}/hold",
     "POST /v1/devices/{device_id}/release",
     "POST /v1/devices/{device_id}/revoke",
@@ -95,6 +99,7 @@ _FLEET_ADMIN = (
     "POST /v1/users/{user_id}/enable",
     "POST /v1/users/{user_id}/password",
     "POST /v1/projects",
+    "POST /v1/signing-keys/rotate",
     "GET /v1/audit",
     "GET /v1/audit/check",
 )

@@ -1,23 +1,46 @@
-"""``/agent/v1/enrol``."""
+"""``/agent/v1/enrol`` and ``/agent/v1/rotate``."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from edgefleet_agent.wire.messages import EnrolRequest, EnrolResponse
-from edgefleet_controller.devices import service
+from edgefleet_agent.wire.messages import EnrolRequest, EnrolResponse, RotateRequest, RotateResponse
+from edgefleet_controller.auth.guard import DeviceId
+from edgefleet_controller.devices import enrolment
+from edgefleet_controller.errors import JoinTokenRefused
 from edgefleet_controller.services import ServicesOf, WriteSession
 
 router = APIRouter(prefix="/agent/v1", tags=["agent"])
 
 
-@router.post("/enrol")
-def enrol(body: EnrolRequest, session: WriteSession, services: ServicesOf) -> EnrolResponse:
+@router.post("/enrol", response_model_exclude_unset=True)
+def enrol(body: EnrolRequest, session: WriteSession, services: ServicesOf, request: Request) -> EnrolResponse:
     """Exchange a one-time join token for the device's credential."""
-    enrolment = service.enrol(session, body, services.tokens)
-    services.presence.touch(enrolment.device.id, services.clock.now())
-    return EnrolResponse(
-        device_id=enrolment.device.id,
-        name=enrolment.device.name,
-        credential=enrolment.credential,
+    address = f"address {request.client.host if request.client is not None else 'unknown'}"
+    services.rate_limits.failures.require(address)
+    try:
+        done = enrolment.enrol(session, body, services.tokens, key_is_required=services.settings.require_device_key)
+    except JoinTokenRefused:
+        services.rate_limits.failures.charge(address)
+        raise
+    services.presence.touch(done.device.id, services.clock.now())
+    answer = EnrolResponse(
+        device_id=done.device.id,
+        name=done.device.name,
+        credential=done.credential,
         heartbeat_s=services.settings.heartbeat_s,
         poll_wait_s=services.settings.poll_wait_s,
     )
+    if body.public_key is None:  # an agent of protocol 1 would refuse what it does not know
+        return answer
+    pending, keys = done.device.state == "pending", services.signing_keys.public().keys
+    return EnrolResponse(**answer.model_dump(exclude_unset=True), pending=pending, signing_keys=keys)
+
+
+@router.post("/rotate")
+def rotate(
+    body: RotateRequest, device_id: DeviceId, session: WriteSession, services: ServicesOf, request: Request
+) -> RotateResponse:
+    """Get a new credential; the present one is accepted for a while, so that a lost answer locks nobody out."""
+    presented = request.headers["Authorization"].partition(" ")[2].strip()
+    overlap_s = services.settings.credential_overlap_s
+    credential = enrolment.rotate(session, device_id, presented, body, services.tokens, overlap_s)
+    return RotateResponse(credential=credential, overlap_s=overlap_s)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response, status
 
 from edgefleet_controller.db.tables import Device
-from edgefleet_controller.devices import repository, service
+from edgefleet_controller.devices import enrolment, repository, service
 from edgefleet_controller.devices.schemas import (
     DeviceCreate,
     DeviceCreated,
@@ -49,6 +49,14 @@ def list_devices(page: PageQuery, session: ReadSession, services: ServicesOf) ->
 def show_device(device_id: str, session: ReadSession, services: ServicesOf, response: Response) -> DeviceView:
     """One board, by identifier or name."""
     device = service.find(session, device_id)
+    response.headers["ETag"] = service.etag(device)
+    return _view(session, services, device)
+
+
+@router.post("/devices/{device_id}/accept")
+def accept_device(device_id: str, session: WriteSession, services: ServicesOf, response: Response) -> DeviceView:
+    """Let a board that waits to be accepted have runs."""
+    device = enrolment.accept(session, device_id)
     response.headers["ETag"] = service.etag(device)
     return _view(session, services, device)
 

@@ -31,6 +31,11 @@ class Presence:
         """The last sighting by this process."""
         return self._sightings.get(device_id)
 
+    def count_since(self, moment: datetime) -> int:
+        """How many devices were heard of since then."""
+        with self._lock:
+            return sum(sighting.seen_at >= moment for sighting in self._sightings.values())
+
     def take_unsaved(self) -> dict[str, datetime]:
         """Devices heard of since the last call."""
         with self._lock:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 DeviceKind = Literal["physical", "simulated", "emulated", "replay"]
-DeviceState = Literal["registered", "active", "held", "revoked"]
+DeviceState = Literal["registered", "pending", "active", "held", "revoked"]
 PresenceState = Literal["never", "online", "draining", "offline"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name: Any = Field(
@@ -55,6 +55,11 @@ class JoinTokenCreate(BaseModel):
         default=None, description="name or identifier of the device it is for; null for a new one"
     )
     labels: dict[str, str] = Labels
+    board: str | None = Field(default=None, min_length=1, max_length=64, description="the only board kind it enrols")
+    serial: str | None = Field(
+        default=None, min_length=1, max_length=128, description="the only serial number it enrols"
+    )
+    auto_accept: bool = Field(default=True, description="false: the device gets no runs until a person accepts it")
     ttl_s: float | None = Field(default=None, gt=0, le=7 * 86400, description="life in seconds; default of the server")
 
 

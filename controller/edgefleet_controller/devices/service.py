@@ -1,23 +1,19 @@
 """Registers, enrols, holds and revokes devices."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from edgefleet_agent.wire.base import MINIMUM_PROTOCOL
-from edgefleet_agent.wire.messages import DeviceFacts, EnrolRequest
-from edgefleet_controller.auth.tokens import DEVICE_PREFIX, JOIN_PREFIX, TokenSource, hash_token
+from edgefleet_agent.wire.messages import DeviceFacts
+from edgefleet_controller.auth.tokens import JOIN_PREFIX, TokenSource, hash_token
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Device, JoinToken
 from edgefleet_controller.devices import repository
 from edgefleet_controller.devices.presence import Presence
 from edgefleet_controller.devices.schemas import (
-    NAME_PATTERN,
     DeviceCreate,
     DeviceView,
     JoinTokenCreate,
@@ -25,31 +21,19 @@ from edgefleet_controller.devices.schemas import (
     PresenceState,
 )
 from edgefleet_controller.errors import (
-    DeviceKindMismatch,
-    InvalidRequest,
-    JoinTokenRefused,
     NameTaken,
     NoDevices,
     NotFound,
     StateForbids,
     UnknownDeviceNamed,
-    UpgradeRequired,
     VersionMismatch,
 )
 
 
-@dataclass(frozen=True)
-class Enrolment:
-    """A device and the credential that only its agent will know."""
-
-    device: Device
-    credential: str
-
-
 def register(session: Session, request: DeviceCreate) -> Device:
     """A new device that waits for its agent; NameTaken if the name is in use."""
-    device = _new_device(session, request.name, request.board, request.kind, request.labels)
-    _insert(session, device)
+    device = new_device(session, request.name, request.board, request.kind, request.labels)
+    insert(session, device)
     return device
 
 
@@ -66,52 +50,16 @@ def mint_join_token(
         token_sha256=hash_token(token),
         device_id=device.id if device is not None else None,
         labels=request.labels,
+        board=request.board,
+        serial=request.serial,
+        auto_accept=request.auto_accept,
         expires_at=now + timedelta(seconds=request.ttl_s or default_ttl_s),
         created_at=now,
     )
+    if device is not None:
+        row.project_id = device.project_id
     repository.add(session, row)
     return JoinTokenView(join_token=token, expires_at=row.expires_at)
-
-
-def enrol(session: Session, request: EnrolRequest, tokens: TokenSource) -> Enrolment:
-    """Turn a join token into a device credential; a device enrolled before gets a new one, the old one ends."""
-    if request.protocol < MINIMUM_PROTOCOL:
-        raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
-    now = now_of(session)
-    token = repository.take_join_token(session, hash_token(request.join_token), now)
-    if token is None:
-        raise JoinTokenRefused
-    device = _device_of_token(session, token, request)
-    credential = tokens(DEVICE_PREFIX)
-    device.credential_sha256 = hash_token(credential)
-    device.enrolled_at = device.last_seen_at = now
-    if device.state == "registered":
-        device.state = "active"
-    device.version += 1
-    store_facts(device, request.facts, facts_sha256=None)
-    session.flush()
-    return Enrolment(device, credential)
-
-
-def _device_of_token(session: Session, token: JoinToken, request: EnrolRequest) -> Device:
-    if token.device_id is None:
-        name = request.name or request.facts.hostname
-        if re.fullmatch(NAME_PATTERN, name) is None:
-            raise InvalidRequest(f"{name[:64]!r} cannot be a device's name: it must match {NAME_PATTERN}.")
-        kind = request.device_kind or "physical"
-        device = _new_device(session, name, request.facts.board, kind, token.labels | request.facts.labels)
-        device.project_id, device.created_by = token.project_id, token.created_by
-        _insert(session, device)
-        return device
-    bound = repository.find_locked(session, token.device_id)
-    if bound is None or bound.state == "revoked":
-        raise JoinTokenRefused("The device of this join token was revoked.")
-    if request.device_kind not in (None, bound.kind):
-        raise DeviceKindMismatch(
-            f"Device {bound.name} is registered as {bound.kind} and its agent says {request.device_kind}: every report "
-            "would be refused. Register a device of that kind, or start the agent that belongs to this one."
-        )
-    return bound
 
 
 def store_facts(device: Device, facts: DeviceFacts, *, facts_sha256: str | None) -> None:
@@ -195,7 +143,8 @@ def view(session: Session, device: Device, presence: Presence, timeout_s: float)
     return DeviceView.model_validate(columns | computed)
 
 
-def _new_device(session: Session, name: str, board: str, kind: str, labels: Mapping[str, str]) -> Device:
+def new_device(session: Session, name: str, board: str, kind: str, labels: Mapping[str, str]) -> Device:
+    """A row for a board that nobody has enrolled yet."""
     return Device(
         id=new_id("dev"),
         name=name,
@@ -208,7 +157,8 @@ def _new_device(session: Session, name: str, board: str, kind: str, labels: Mapp
     )
 
 
-def _insert(session: Session, device: Device) -> None:
+def insert(session: Session, device: Device) -> None:
+    """Store a new device; NameTaken if its name is in use."""
     if repository.is_name_taken(session, device.name):
         raise NameTaken(f"A device is called {device.name!r} already; choose another name.")
     try:

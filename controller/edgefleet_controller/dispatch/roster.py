@@ -17,6 +17,9 @@ OVERLAP = timedelta(seconds=30)
 clocks of two hosts differ."""
 
 
+BATCH = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """What dispatch needs to know of a device."""
@@ -26,6 +29,7 @@ class Card:
     kind: str
     state: str
     version: int
+    changed_at: datetime | None
     project_id: str
     facts_sha256: str | None
     boards: frozenset[str] = frozenset()
@@ -42,6 +46,8 @@ class Card:
     credential_sha256: str | None = None
     previous_credential_sha256: str | None = None
     previous_credential_until: datetime | None = None
+    renewable_since: datetime | None = None
+    """when its credential was issued; None where it has no key to prove itself with, and so cannot renew it"""
 
     def is_free(self, now: datetime) -> bool:
         """Whether it may be given a run now, as far as its state, its cool-down and its windows go."""
@@ -76,6 +82,7 @@ def card_of(device: Device) -> Card:
         kind=device.kind,
         state=device.state,
         version=device.version,
+        changed_at=device.changed_at,
         project_id=device.project_id,
         facts_sha256=device.facts_sha256,
         boards=boards_of(device.board, facts, device.labels),
@@ -92,6 +99,7 @@ def card_of(device: Device) -> Card:
         credential_sha256=device.credential_sha256,
         previous_credential_sha256=device.previous_credential_sha256,
         previous_credential_until=device.previous_credential_until,
+        renewable_since=device.credential_issued_at if device.public_key is not None else None,
     )
 
 
@@ -147,18 +155,18 @@ class Roster:
 
     def refresh(self, session: Session, now: datetime) -> list[str]:
         """Read what changed since the last look, the first time everything; identifiers of devices that changed."""
-        query = _fresh()
+        query = select(Device.id, Device.version, Device.changed_at)
         if self._looked_at is not None:
             query = query.where(Device.changed_at >= self._looked_at - OVERLAP)
-        changed = []
-        for device in session.scalars(query):
-            known = self._cards.get(device.id)
-            card = card_of(device)
-            if known != card:
-                self.put(card)
-                changed.append(card.id)
+        changed = [row.id for row in session.execute(query) if not self._knows(row.id, row.version, row.changed_at)]
+        for start in range(0, len(changed), BATCH):
+            self.fetch(session, changed[start : start + BATCH])
         self._looked_at = now
         return changed
+
+    def _knows(self, device_id: str, version: int, changed_at: datetime | None) -> bool:
+        card = self._cards.get(device_id)
+        return card is not None and (card.version, card.changed_at) == (version, changed_at)
 
 
 def _fresh() -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +24,7 @@ from edgefleet_controller.runs.leasing import Leased
 from edgefleet_controller.runs.long_poll import wait_for_claim
 from edgefleet_controller.runs.reporting import Handed, check_report
 from edgefleet_controller.services import Services, ServicesOf
+from edgefleet_controller.signing.orders import sign_order
 
 router = APIRouter(prefix="/agent/v1", tags=["agent"], route_class=AgentRoute)
 JSON = "application/json"
@@ -37,17 +39,30 @@ async def claim(body: ClaimRequest, device_id: DeviceId, services: ServicesOf, r
         raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
     found = await wait_for_claim(services, device_id, body, request.is_disconnected)
     if found.leased is not None:
-        return Response(_order_json(found.leased, services), media_type=JSON)
+        return Response(_order_json(found.leased, body.nonce, services), media_type=JSON)
     if found.wants_facts:
         return Response(b'{"order":null,"send_facts":true}', media_type=JSON)
     headers = {"Retry-After": str(random.randint(*COME_BACK_S))} if found.is_busy else None
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
 
-def _order_json(leased: Leased, services: Services) -> bytes:
+def _order_json(leased: Leased, nonce: str | None, services: Services) -> bytes:
     """A ClaimResponse with an order. The order was checked when it was queued and is passed on as it is stored."""
     own = json.dumps({"run_id": leased.run_id, "attempt": leased.attempt, "lease_s": services.settings.lease_s})
-    return f'{{"order":{own[:-1]},{leased.order.lstrip()[1:]},"send_facts":false}}'.encode()
+    order = f"{own[:-1]},{leased.order.lstrip()[1:]}"
+    if nonce is None:  # an agent of protocol 1 cannot check signatures
+        return f'{{"order":{order},"send_facts":false}}'.encode()
+    signature = sign_order(
+        services.signing_keys, json.loads(order), device_id=leased.device_id, nonce=nonce, now=services.clock.now()
+    ).model_dump_json()
+    rotate = "true" if _is_old(services, leased.device_id) else "false"
+    return f'{{"order":{order},"send_facts":false,"signature":{signature},"rotate_credential":{rotate}}}'.encode()
+
+
+def _is_old(services: Services, device_id: str) -> bool:
+    card = services.desk.roster.get(device_id)
+    since = card.renewable_since if card is not None else None
+    return since is not None and services.clock.now() - since >= timedelta(seconds=services.settings.credential_life_s)
 
 
 @router.post("/heartbeat", response_model=HeartbeatResponse)
