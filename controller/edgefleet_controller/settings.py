@@ -81,6 +81,26 @@ class Settings(BaseSettings):
     max_blob_bytes: int = Field(default=2048 * MIB, ge=1024, description="largest file an operator may upload")
     max_sample_bytes: int = Field(default=64 * MIB, ge=1024, description="largest file a device may upload")
 
+    blob_url: str | None = Field(
+        default=None, description="where files are stored, such as s3://bucket/prefix; default: <data_dir>/blobs"
+    )
+    blob_cache_bytes: int = Field(
+        default=20 * 1024 * MIB, ge=0, description="local copies of files that are stored elsewhere"
+    )
+    gc_interval_s: float = Field(default=6 * 3600.0, gt=0, description="interval at which unused files are collected")
+    gc_grace_s: float = Field(
+        default=24 * 3600.0, ge=600, description="time since its last use after which an unused file is collected"
+    )
+    quota_bytes: int | None = Field(
+        default=None, ge=1, description="size of the store at which people's uploads are refused; default: none"
+    )
+    quota_reserve_bytes: int = Field(
+        default=1024 * MIB, ge=0, description="room beyond the quota for what boards measured"
+    )
+    sample_retention_days: float | None = Field(
+        default=None, gt=0, description="age at which raw samples are removed, their figures stay; default: never"
+    )
+
     step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
     step_threads: int | None = Field(
         default=None,

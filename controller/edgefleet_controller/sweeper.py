@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fastapi.concurrency import run_in_threadpool
 
+from edgefleet_controller.blobs.garbage import Rules, collect
 from edgefleet_controller.db.database import NEWS_TOPICS, Change
 from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.jobs import repository as jobs
@@ -44,6 +45,7 @@ class Sweeper:
             tasks.create_task(_repeat(self._services.desk.aftermath.settle_stragglers, STRAGGLERS_S))
             tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
             tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
+            tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
 
     def wake_waiting(self) -> None:
         """Wake held requests about which another process wrote; a few queries however many wait."""
@@ -96,6 +98,11 @@ class Sweeper:
         except Exception:
             self._services.presence.put_back(set(seen))
             raise
+
+    def collect_garbage(self) -> None:
+        """Remove stored files that nothing names, and raw samples past their retention."""
+        services = self._services
+        collect(services.database, services.blobs, Rules.from_settings(services.settings), dry_run=False)
 
     def restart_queued_jobs(self) -> None:
         """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""

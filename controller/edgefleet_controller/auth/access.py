@@ -36,6 +36,8 @@ _DEVICE = (
     "GET /agent/v1/blobs/{sha256}",
     "HEAD /agent/v1/blobs/{sha256}",
     "PUT /agent/v1/blobs/{sha256}",
+    "PATCH /agent/v1/blobs/{sha256}",
+    "GET /agent/v1/blobs/{sha256}/upload",
 )
 _PERSON = (
     "GET /v1/me",
@@ -79,6 +81,8 @@ _OPERATOR = (
     "POST /v1/devices/{device_id}/revoke",
     "POST /v1/join-tokens",
     "PUT /v1/blobs/{sha256}",
+    "PATCH /v1/blobs/{sha256}",
+    "GET /v1/blobs/{sha256}/upload",
     "POST /v1/models",
     "POST /v1/models/{model_id}/analysis",
     "POST /v1/analyses/{analysis_id}/cancel",

@@ -10,8 +10,10 @@ from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.blobs import service
 from edgefleet_controller.blobs.delivery import send_blob
-from edgefleet_controller.blobs.receiving import receive_blob
-from edgefleet_controller.blobs.schemas import BlobView
+from edgefleet_controller.blobs.quota import UploadLimit, limit_upload
+from edgefleet_controller.blobs.receiving import Part, receive_blob, receive_last_part, receive_part
+from edgefleet_controller.blobs.schemas import BlobView, UploadState
+from edgefleet_controller.errors import StoreUnavailable
 from edgefleet_controller.services import ReadSession, Services, ServicesOf
 
 router = APIRouter(prefix="/v1", tags=["blobs"])
@@ -19,6 +21,11 @@ agent_router = APIRouter(prefix="/agent/v1", tags=["agent"])
 Sha256 = Annotated[str, PathParameter(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file, lower-case hex")]
 RunId = Annotated[str | None, Header(description="the run the file belongs to; 409 if the device does not hold it")]
 Attempt = Annotated[int | None, Header(description="the attempt of that run; 409 if it is over")]
+UploadOffset = Annotated[int, Header(ge=0, description="byte of the file at which this part begins")]
+UploadComplete = Annotated[bool, Header(description="whether the file ends with this part")]
+PEOPLE = "people"
+"""Owner of the unfinished uploads of people: whoever sends the same file goes on with it."""
+PARTS: dict[int | str, dict[str, Any]] = {202: {"model": UploadState, "description": "the part is kept"}}
 BINARY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {}}}}}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "the file", "content": {"application/octet-stream": {}}},
@@ -29,8 +36,30 @@ FILE: dict[int | str, dict[str, Any]] = {
 @router.put("/blobs/{sha256}", response_model=BlobView, openapi_extra=BINARY)
 async def upload_blob(sha256: Sha256, services: ServicesOf, request: Request, response: Response) -> BlobRef:
     """Upload a file; its hash is verified while it arrives. 201 when it is new, 200 when it was there."""
-    ref = await receive_blob(services.blobs, sha256, request.stream(), services.settings.max_blob_bytes)
+    limit = await run_in_threadpool(_limit_of_person, services, sha256)
+    ref = await receive_blob(services.blobs, sha256, request.stream(), limit)
     return await _record(services, ref, response)
+
+
+@router.patch("/blobs/{sha256}", response_model=UploadState | BlobView, openapi_extra=BINARY, responses=PARTS)
+async def upload_part(
+    sha256: Sha256,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    upload_offset: UploadOffset,
+    upload_complete: UploadComplete = False,
+) -> UploadState | BlobRef:
+    """Upload a file in parts, each kept when the connection or the controller ends; the last is marked complete."""
+    limit = await run_in_threadpool(_limit_of_person, services, sha256)
+    part = Part(sha256, PEOPLE, upload_offset)
+    return await _receive_part(services, part, request, response, limit, is_last=upload_complete)
+
+
+@router.get("/blobs/{sha256}/upload")
+def read_upload(sha256: Sha256, services: ServicesOf) -> UploadState:
+    """How much of a file that is uploaded in parts has arrived: the next part begins there."""
+    return _state(services, sha256, PEOPLE)
 
 
 @router.head("/blobs/{sha256}", include_in_schema=False)
@@ -38,7 +67,7 @@ async def upload_blob(sha256: Sha256, services: ServicesOf, request: Request, re
 def download_blob(sha256: Sha256, session: ReadSession, services: ServicesOf, request: Request) -> Response:
     """A file of one's own projects, such as the raw samples of a run."""
     service.require_readable(session, sha256)
-    return send_blob(request, sha256, services.blobs.path(sha256))
+    return send_blob(request, sha256, service.locate(session, services.blobs, sha256))
 
 
 @agent_router.put("/blobs/{sha256}", response_model=BlobView, openapi_extra=BINARY)
@@ -54,8 +83,35 @@ async def upload_sample(
     """Upload raw samples of the run that the device holds."""
     upload = service.Upload(device_id, sha256, x_run_id, x_attempt)
     await run_in_threadpool(service.require_upload_allowed, services.database, upload)
-    ref = await receive_blob(services.blobs, sha256, request.stream(), services.settings.max_sample_bytes)
+    limit = await run_in_threadpool(_limit_of_device, services, sha256)
+    ref = await receive_blob(services.blobs, sha256, request.stream(), limit)
     return await _record(services, ref, response)
+
+
+@agent_router.patch("/blobs/{sha256}", response_model=UploadState | BlobView, openapi_extra=BINARY, responses=PARTS)
+async def upload_sample_part(
+    sha256: Sha256,
+    device_id: DeviceId,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    upload_offset: UploadOffset,
+    upload_complete: UploadComplete = False,
+    x_run_id: RunId = None,
+    x_attempt: Attempt = None,
+) -> UploadState | BlobRef:
+    """Upload raw samples in parts, each kept when the connection or the controller ends."""
+    upload = service.Upload(device_id, sha256, x_run_id, x_attempt)
+    await run_in_threadpool(service.require_upload_allowed, services.database, upload)
+    limit = await run_in_threadpool(_limit_of_device, services, sha256)
+    part = Part(sha256, device_id, upload_offset)
+    return await _receive_part(services, part, request, response, limit, is_last=upload_complete)
+
+
+@agent_router.get("/blobs/{sha256}/upload")
+def read_sample_upload(sha256: Sha256, device_id: DeviceId, services: ServicesOf) -> UploadState:
+    """How much of the samples that this device uploads in parts has arrived."""
+    return _state(services, sha256, device_id)
 
 
 @agent_router.head("/blobs/{sha256}", include_in_schema=False)
@@ -68,7 +124,47 @@ def download_assigned(
     return send_blob(request, sha256, services.blobs.path(sha256))
 
 
+async def _receive_part(
+    services: Services, part: Part, request: Request, response: Response, limit: UploadLimit, *, is_last: bool
+) -> UploadState | BlobRef:
+    if is_last:
+        ref = await receive_last_part(services.blobs, part, request.stream(), limit)
+        return await _record(services, ref, response)
+    received_bytes = await receive_part(services.blobs, part, request.stream(), limit)
+    response.status_code = status.HTTP_202_ACCEPTED
+    return UploadState(sha256=part.sha256, received_bytes=received_bytes)
+
+
+def _state(services: Services, sha256: str, owner: str) -> UploadState:
+    return UploadState(sha256=sha256, received_bytes=services.blobs.received_bytes(sha256, owner))
+
+
+def _limit_of_person(services: Services, sha256: str) -> UploadLimit:
+    settings = services.settings
+    return limit_upload(
+        services.database,
+        sha256,
+        largest=settings.max_blob_bytes,
+        quota_bytes=settings.quota_bytes,
+        for_device=False,
+    )
+
+
+def _limit_of_device(services: Services, sha256: str) -> UploadLimit:
+    settings = services.settings
+    quota_bytes = settings.quota_bytes
+    return limit_upload(
+        services.database,
+        sha256,
+        largest=settings.max_sample_bytes,
+        quota_bytes=quota_bytes + settings.quota_reserve_bytes if quota_bytes is not None else None,
+        for_device=True,
+    )
+
+
 async def _record(services: Services, ref: BlobRef, response: Response) -> BlobRef:
     is_new = await run_in_threadpool(service.record, services.database, ref)
+    if not await run_in_threadpool(services.blobs.exists, ref.sha256):
+        raise StoreUnavailable("The file was collected as garbage at the instant it was stored; send it again.")
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     return ref

@@ -6,5 +6,9 @@ from edgefleet_controller.settings import Settings
 
 
 def open_blob_store(settings: Settings) -> BlobStore:
-    """Files in the data directory."""
-    return LocalBlobStore(settings.blob_dir)
+    """Files in the data directory, or in the object store of ``blob_url`` with copies in the data directory."""
+    if settings.blob_url is None:
+        return LocalBlobStore(settings.blob_dir)
+    from edgefleet_controller.blobs.object_store import ObjectBlobStore
+
+    return ObjectBlobStore(settings.blob_url, settings.blob_dir, settings.blob_cache_bytes)

@@ -1,31 +1,84 @@
 """Receives an upload chunk by chunk, without holding a thread while the network is slow."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.blobs.quota import UploadLimit
 from edgefleet_controller.blobs.store import CHUNK_BYTES, BlobStore, BlobWriter
-from edgefleet_controller.errors import BlobHashMismatch
+from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, UploadOffsetMismatch
 
 
-async def receive_blob(store: BlobStore, sha256: str, chunks: AsyncIterator[bytes], max_bytes: int) -> BlobRef:
+async def receive_blob(store: BlobStore, sha256: str, chunks: AsyncIterator[bytes], limit: UploadLimit) -> BlobRef:
     """Store the body under its hash; a wrong hash, an oversize or a broken upload leaves nothing behind."""
-    with store.writer(sha256, max_bytes) as writer:
+    with store.writer(sha256, limit.max_bytes) as writer:
         try:
-            await _write_all(writer, chunks)
+            await _write_all(writer, chunks, limit)
         except ClientDisconnect as err:
             raise BlobHashMismatch("The upload broke off; nothing was kept.") from err
         return await run_in_threadpool(writer.finish)
 
 
-async def _write_all(writer: BlobWriter, chunks: AsyncIterator[bytes]) -> None:
-    pending = bytearray()
-    async for chunk in chunks:
-        pending += chunk
-        if len(pending) >= CHUNK_BYTES:
-            await run_in_threadpool(writer.write, bytes(pending))
-            pending.clear()
-    if pending:
-        await run_in_threadpool(writer.write, bytes(pending))
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a file whose upload may break off: whose it is, and at which byte it begins."""
+
+    sha256: str
+    owner: str
+    offset: int
+
+
+async def receive_part(store: BlobStore, part: Part, chunks: AsyncIterator[bytes], limit: UploadLimit) -> int:
+    """Add the body to the owner's unfinished upload; returns how much of it is there. What arrived is kept.
+
+    UploadOffsetMismatch unless the part begins where the upload goes on.
+    """
+    async with _going_on(store, part, chunks, limit) as writer:
+        return writer.received_bytes
+
+
+async def receive_last_part(store: BlobStore, part: Part, chunks: AsyncIterator[bytes], limit: UploadLimit) -> BlobRef:
+    """Add the body, verify and name the file; BlobHashMismatch, and nothing is kept, if it is another."""
+    async with _going_on(store, part, chunks, limit) as writer:
+        return await run_in_threadpool(writer.finish)
+
+
+@asynccontextmanager
+async def _going_on(
+    store: BlobStore, part: Part, chunks: AsyncIterator[bytes], limit: UploadLimit
+) -> AsyncIterator[BlobWriter]:
+    with await run_in_threadpool(store.resumed_writer, part.sha256, part.owner, limit.max_bytes) as writer:
+        _require_offset(writer, part.offset)
+        try:
+            await _write_all(writer, chunks, limit)
+        except ClientDisconnect as err:
+            raise UploadOffsetMismatch("The upload broke off; go on from where it ends.") from err
+        yield writer
+
+
+def _require_offset(writer: BlobWriter, offset: int) -> None:
+    if writer.received_bytes != offset:
+        raise UploadOffsetMismatch(
+            f"{writer.received_bytes} bytes have arrived, so the upload goes on there and not at {offset}.",
+            received_bytes=writer.received_bytes,
+        )
+
+
+async def _write_all(writer: BlobWriter, chunks: AsyncIterator[bytes], limit: UploadLimit) -> None:
+    try:
+        pending = bytearray()
+        try:
+            async for chunk in chunks:
+                pending += chunk
+                if len(pending) >= CHUNK_BYTES:
+                    await run_in_threadpool(writer.write, bytes(pending))
+                    pending.clear()
+        finally:  # also of an upload that breaks off: its next part begins after this
+            if pending:
+                await run_in_threadpool(writer.write, bytes(pending))
+    except BodyTooLarge as err:
+        raise limit.refusal() from err

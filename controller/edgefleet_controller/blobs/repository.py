@@ -5,12 +5,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.caller import acting_as
 from edgefleet_controller.db.access_tables import BlobOwner
+from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.scoping import UNSCOPED
 from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job
 
@@ -20,15 +21,24 @@ ALL_PROJECTS: Mapping[str, Any] = MappingProxyType({UNSCOPED: True})
 
 
 def record_blob(session: Session, ref: BlobRef, now: datetime, media_type: str = OCTETS) -> bool:
-    """Note that the file is in the store; False if that was known."""
+    """Note that the file is in the store and was used just now; False if it was there."""
     # two may upload the same file at once: whoever is second finds the row, or merges into it
-    if session.get(Blob, ref.sha256, execution_options=ALL_PROJECTS) is not None:
-        return False
+    known = session.get(Blob, ref.sha256, execution_options=ALL_PROJECTS)
+    if known is not None:
+        was_there = known.expired_at is None
+        touch(session, ref.sha256)
+        return not was_there
     blob = Blob(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type, created_at=now)
     with acting_as(None):  # merging reads first, and must see another project's row
         session.merge(blob)
         session.flush()
     return True
+
+
+def touch(session: Session, sha256: str) -> None:
+    """Note that the file is used just now: it is not collected as garbage while the thing that uses it is made."""
+    used = update(Blob).where(Blob.sha256 == sha256).values(used_at=now_of(session), expired_at=None)
+    session.execute(used, execution_options={**ALL_PROJECTS, "synchronize_session": False})
 
 
 def own_blob(session: Session, sha256: str, project_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -9,9 +10,10 @@ from sqlalchemy.orm import Session
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.caller import current_caller, project_for_new_rows
 from edgefleet_controller.blobs import repository
+from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Device
-from edgefleet_controller.errors import NotFound, NotLeased, StaleAttempt
+from edgefleet_controller.errors import NotFound, NotLeased, SamplesExpired, StaleAttempt
 from edgefleet_controller.runs import repository as runs
 
 ORDERED_FILES = ("artifact", "evaluation", "golden")
@@ -24,6 +26,15 @@ def record(database: Database, ref: BlobRef) -> bool:
         is_new = repository.record_blob(session, ref, now_of(session))
         repository.own_blob(session, ref.sha256, _project_of_caller(session))
         return is_new
+
+
+def locate(session: Session, blobs: BlobStore, sha256: str) -> Path:
+    """Where the file is; SamplesExpired if it was removed after its retention, NotFound if it was never there."""
+    if not blobs.exists(sha256):
+        row = repository.find_blob(session, sha256)
+        if row is not None and row.expired_at is not None:
+            raise SamplesExpired(f"The raw samples were removed on {row.expired_at:%Y-%m-%d}; their figures stay.")
+    return blobs.path(sha256)
 
 
 def require_readable(session: Session, sha256: str) -> None:

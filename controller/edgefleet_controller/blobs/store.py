@@ -93,3 +93,7 @@ class BlobStore(Protocol):
     def remove_unfinished(self, older_than: datetime) -> int:
         """Delete what was left half received and not touched since; returns the number of files."""
         ...
+
+    def trim_cache(self) -> int:
+        """Delete local copies of files that lie elsewhere, beyond what they may take; returns their number."""
+        ...

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edgefleet_controller.blobs.garbage import Rules, collect
 from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.cli.output import console, fail, print_json, print_table
 from edgefleet_controller.cli.server import DataDir, read_settings
 from edgefleet_controller.cli.session import JsonOption
 from edgefleet_controller.clock import SystemClock
+from edgefleet_controller.db.database import Database
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.store.backup import StorePlaces, back_up
 from edgefleet_controller.store.errors import StoreError
@@ -49,6 +52,31 @@ def move(
         "From now on start controller and workers with EDGEFLEET_DATABASE_URL set to the new database; files and tokens "
         "stay in the data directory. The SQLite file is as it was: keep it until you are content, and do not serve it."
     )
+
+
+@store_app.command("gc")
+def collect_garbage(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    data_dir: DataDir = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove stored files that nothing names and raw samples past their retention; the controller may run."""
+    settings = read_settings(data_dir)
+    database = Database.from_url(settings.resolved_database_url)
+    try:
+        collected = collect(database, open_blob_store(settings), Rules.from_settings(settings), dry_run=dry_run)
+    finally:
+        database.dispose()
+    if as_json:
+        print_json(asdict(collected) | {"dry_run": dry_run})
+        return
+    amounts = (
+        ("named by nothing", collected.unreferenced),
+        ("raw samples past their retention", collected.expired),
+        ("left by killed processes", collected.unrecorded),
+    )
+    rows = [(what, amount.n_files, f"{amount.size_bytes:,}") for what, amount in amounts]
+    print_table(("would be removed" if dry_run else "removed", "files", "bytes"), rows)
 
 
 def backup(

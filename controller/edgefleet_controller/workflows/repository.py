@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.db.engine_tables import FairClock
+from edgefleet_controller.blobs.repository import touch
 from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Variant
 from edgefleet_controller.jobs.fairness import FAIR_CLOCK, Priority, advanced
 
@@ -130,10 +131,12 @@ def find_artifact(session: Session, key_sha256: str) -> Artifact | None:
 
 
 def add_blob(session: Session, sha256: str, size_bytes: int, media_type: str, now: datetime) -> None:
-    """Record a stored file once."""
+    """Record a stored file once, and that it is used now."""
     if session.get(Blob, sha256) is None:
         session.add(Blob(sha256=sha256, size_bytes=size_bytes, media_type=media_type, created_at=now))
         session.flush()
+    else:
+        touch(session, sha256)
 
 
 def prepared_before(session: Session, model_id: str, key_sha256: str) -> Job | None:

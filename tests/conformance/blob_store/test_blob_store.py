@@ -2,25 +2,54 @@
 
 import errno
 import hashlib
+import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from edgefleet_controller.blobs.local_store import LocalBlobStore
+from edgefleet_controller.blobs.object_store import ObjectBlobStore
 from edgefleet_controller.blobs.store import BlobStore
-from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, DiskFull, NotFound
+from edgefleet_controller.errors import (
+    BlobDamaged,
+    BlobHashMismatch,
+    BodyTooLarge,
+    DiskFull,
+    NotFound,
+    StoreUnavailable,
+    UploadInProgress,
+)
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """SHA-256 of the empty message and of "abc": FIPS 180-4 example values published by NIST."""
 
 
-@pytest.fixture(params=[LocalBlobStore])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    made: BlobStore = request.param(tmp_path / "blobs")
-    return made
+@pytest.fixture(params=["local", "object-memory", "object-file", "object-s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Where an object store is; None for files of this host."""
+    if request.param == "object-memory":
+        return f"memory://{uuid.uuid4().hex}/files"
+    if request.param == "object-file":
+        return f"file://{tmp_path / 'remote'}"
+    if request.param == "object-s3":
+        bucket: str = request.getfixturevalue("s3_bucket")
+        return f"s3://{bucket}/{uuid.uuid4().hex}"
+    return None
+
+
+@pytest.fixture
+def store(url: str | None, tmp_path: Path) -> BlobStore:
+    cache = tmp_path / "blobs"
+    return LocalBlobStore(cache) if url is None else ObjectBlobStore(url, cache, cache_bytes=10)
+
+
+@pytest.fixture
+def elsewhere(url: str | None, store: BlobStore, tmp_path: Path) -> BlobStore:
+    """The same store from another host: without this host's copies."""
+    return store if url is None else ObjectBlobStore(url, tmp_path / "other", cache_bytes=10)
 
 
 def files(root: Path) -> list[Path]:
@@ -47,10 +76,10 @@ def test_a_copy_of_a_file_is_stored(store: BlobStore, tmp_path: Path) -> None:
     assert source.exists()
 
 
-def test_storing_twice_keeps_one(store: BlobStore, tmp_path: Path) -> None:
+def test_storing_twice_keeps_one(store: BlobStore) -> None:
     store.put_stream([b"abc"])
     store.put_stream([b"abc"])
-    assert len(files(tmp_path)) == 1
+    assert [item.sha256 for item in store.stored()] == [ABC_SHA256]
 
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(store: BlobStore, tmp_path: Path) -> None:
@@ -103,6 +132,88 @@ def test_bytes_survive_in_any_order_of_chunks(store: BlobStore) -> None:
     data = bytes(range(256)) * 4096
     ref = store.put_stream(data[start : start + 1000] for start in range(0, len(data), 1000))
     assert ref.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_what_one_host_stores_another_finds(store: BlobStore, elsewhere: BlobStore) -> None:
+    store.put_stream([b"abc"])
+    assert elsewhere.exists(ABC_SHA256)
+    assert elsewhere.path(ABC_SHA256).read_bytes() == b"abc"
+    assert [(item.sha256, item.size_bytes) for item in elsewhere.stored()] == [(ABC_SHA256, 3)]
+
+
+def test_a_file_is_removed_unless_it_was_written_since(store: BlobStore, elsewhere: BlobStore) -> None:
+    store.put_stream([b"abc"])
+    assert not elsewhere.remove(ABC_SHA256, unmodified_since=datetime.now(UTC) - timedelta(hours=1))
+    assert store.path(ABC_SHA256).read_bytes() == b"abc"
+    assert elsewhere.remove(ABC_SHA256, unmodified_since=datetime.now(UTC) + timedelta(hours=1))
+    assert not store.exists(ABC_SHA256)
+    assert list(store.stored()) == []
+    assert elsewhere.remove(ABC_SHA256, unmodified_since=datetime.now(UTC)), "it is gone, as asked"
+    store.put_stream([b"abc"])
+    assert elsewhere.path(ABC_SHA256).read_bytes() == b"abc"
+
+
+def test_an_upload_goes_on_where_it_broke_off(store: BlobStore) -> None:
+    with store.resumed_writer(ABC_SHA256, "me") as writer:
+        writer.write(b"a")
+    assert (store.received_bytes(ABC_SHA256, "me"), store.received_bytes(ABC_SHA256, "you")) == (1, 0)
+    assert not store.exists(ABC_SHA256)
+    with store.resumed_writer(ABC_SHA256, "me") as writer:
+        with pytest.raises(UploadInProgress):
+            store.resumed_writer(ABC_SHA256, "me")
+        assert writer.received_bytes == 1
+        writer.write(b"bc")
+        assert writer.finish().sha256 == ABC_SHA256
+    assert store.path(ABC_SHA256).read_bytes() == b"abc"
+    assert store.received_bytes(ABC_SHA256, "me") == 0
+
+
+def test_parts_of_another_file_are_refused_and_not_kept(store: BlobStore) -> None:
+    with store.resumed_writer(ABC_SHA256, "me") as writer:
+        writer.write(b"abd")
+        with pytest.raises(BlobHashMismatch):
+            writer.finish()
+    assert store.received_bytes(ABC_SHA256, "me") == 0
+    assert not store.exists(ABC_SHA256)
+
+
+class TestObjectBlobStore:
+    """What only files that lie elsewhere do."""
+
+    @pytest.fixture
+    def remote(self, tmp_path: Path) -> Path:
+        return tmp_path / "remote"
+
+    @pytest.fixture
+    def objects(self, tmp_path: Path, remote: Path) -> ObjectBlobStore:
+        return ObjectBlobStore(f"file://{remote}", tmp_path / "cache", cache_bytes=5)
+
+    def test_a_damaged_object_is_refused_and_no_copy_kept(
+        self, objects: ObjectBlobStore, remote: Path, tmp_path: Path
+    ) -> None:
+        objects.put_stream([b"abc"])
+        next(path for path in files(remote)).write_bytes(b"abd")
+        other = ObjectBlobStore(f"file://{remote}", tmp_path / "other", cache_bytes=5)
+        with pytest.raises(BlobDamaged):
+            other.path(ABC_SHA256)
+        assert files(tmp_path / "other") == []
+
+    def test_copies_beyond_their_limit_are_trimmed_and_fetched_again(
+        self, objects: ObjectBlobStore, tmp_path: Path
+    ) -> None:
+        objects.put_stream([b"abc"])
+        other = objects.put_stream([b"defg"])
+        assert objects.trim_cache() == 1
+        assert len(files(tmp_path / "cache")) == 1
+        assert objects.path(ABC_SHA256).read_bytes() + objects.path(other.sha256).read_bytes() == b"abcdefg"
+
+    def test_an_object_store_that_does_not_answer_is_a_coded_error_and_nothing_is_kept(
+        self, objects: ObjectBlobStore, remote: Path, tmp_path: Path
+    ) -> None:
+        remote.write_text("a file where the folder should be")
+        with pytest.raises(StoreUnavailable):
+            objects.put_stream([b"abc"])
+        assert files(tmp_path / "cache") == []
 
 
 class TestLocalBlobStore:

@@ -20,6 +20,8 @@ DEVICE = {
     "GET /agent/v1/blobs/{sha256}",
     "HEAD /agent/v1/blobs/{sha256}",
     "PUT /agent/v1/blobs/{sha256}",
+    "PATCH /agent/v1/blobs/{sha256}",
+    "GET /agent/v1/blobs/{sha256}/upload",
 }
 PERSON = {
     "GET /v1/me",
@@ -63,6 +65,8 @@ OPERATOR = {
     "POST /v1/devices/{device_id}/revoke",
     "POST /v1/join-tokens",
     "PUT /v1/blobs/{sha256}",
+    "PATCH /v1/blobs/{sha256}",
+    "GET /v1/blobs/{sha256}/upload",
     "POST /v1/models",
     "POST /v1/models/{model_id}/analysis",
     "POST /v1/analyses/{analysis_id}/cancel",
