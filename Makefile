@@ -83,7 +83,8 @@ bench-fleet: setup
 bench-measurement: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_measurement.py
 
-# SCALE=full: hours, and writes docs/compression/results.*; ROWS=name,...: only these; finished pieces are kept under bench/.
+# SCALE=sweep: an hour or two, full: hours, gpu: days on a CPU; ROWS=name,...: only these; finished pieces are kept under
+# bench/. BENCH_ARGUMENTS=--publish writes docs/compression/results.*, --retime measures the speed of kept files anew.
 # Idle OpenMP threads sleep: spinning ones slow training down eightfold on a busy machine.
 bench-compression: setup
 	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_compression.py \

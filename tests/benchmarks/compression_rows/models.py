@@ -48,12 +48,13 @@ DATA: Final[Mapping[str, Callable[[Path], DataSet]]] = MappingProxyType(
         "cifar10-2k": lambda shared: cifar10.load(shared, n_validation=2000),
         "cifar10-20k": lambda shared: cifar10.load(shared, n_train=20000, n_validation=2000, moved=True),
         "sst2": sst2,
+        "cifar10-1k": lambda shared: cifar10.load(shared, n_train=1024, n_validation=500, moved=True),
         "cifar10-512": lambda shared: cifar10.load(shared, n_train=512, n_validation=500, n_test=1000, moved=True),
     }
 )
 """Data set variant -> loader, given the folder of development data, which may be absent. ``cifar10-2k``: 2,000 validation
-images. ``cifar10-20k``: 20,000 training and all test images, for the quick rows. ``cifar10-512``: 512 training and 1,000 test images, to sort
-many techniques that train nothing.
+images. ``cifar10-20k``: 20,000 training and all test images, for the quick rows. ``cifar10-1k``: 1,024 training and all
+test images, for what trains nothing. ``cifar10-512``: 512 training and 1,000 test images, to sort many techniques.
 """
 
 
@@ -152,13 +153,13 @@ def _inputs_of(model: nn.Module, layers: list[nn.Module], samples: Tensor) -> di
     return seen
 
 
-def _vgg(blocks: tuple[int, ...], *, epochs: int) -> StartingModel:
+def _vgg(blocks: tuple[int, ...], scaled: vgg.Scaled) -> StartingModel:
     """Return VGG with BatchNorm for 32x32 images, trained here."""
     return StartingModel(
-        "cifar10-2k",
+        scaled.data,
         lambda shared, data: new_candidate("vgg", {"blocks": blocks}, data, seed=0),
         f"seed 0, {blocks}",
-        training=vgg.baseline_training(epochs),
+        training=vgg.baseline_training(scaled),
         needs_shared=True,
         arithmetic="bfloat16",
     )
@@ -184,8 +185,8 @@ MODELS: Final[Mapping[str, StartingModel]] = MappingProxyType(
             "seed 0",
             training=DIGITS_TRAINING,
         ),
-        "vgg11-bn": _vgg((1, 1, 2, 2, 2), epochs=vgg.EPOCHS_ON_CPU),
-        "vgg19-bn": _vgg((2, 2, 4, 4, 4), epochs=200),
+        "vgg11-bn": _vgg((1, 1, 2, 2, 2), vgg.ON_CPU),
+        "vgg19-bn": _vgg((2, 2, 4, 4, 4), vgg.AS_PUBLISHED),
         "minilm-sst2": StartingModel(
             "sst2",
             lambda shared, data: mini_lm.load(length=SST2_LENGTH),

@@ -31,7 +31,7 @@ def _row(
     scale: Scale = "sweep",
     control: str | None = None,
     note: str = "",
-    timed: bool = True,
+    timed: bool = False,
 ) -> Row:
     return Row(
         name=name,
@@ -40,7 +40,7 @@ def _row(
         target=target,
         table=table,
         scale=scale,
-        data="cifar10-20k",
+        data="cifar10-20k" if FINE_TUNING in passes else "cifar10-1k",
         control=control,
         note=note,
         timed=timed,

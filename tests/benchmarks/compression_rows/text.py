@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.benchmarks.compression_rows.row import Goal, Row
+from tests.benchmarks.compression_rows.row import Goal, Row, Scale
 
 from edgefleet_compression.passes.specs import (
     ActivationFormat,
@@ -24,7 +24,7 @@ NOTE: Final = "dev has 872 sentences: the 95 % interval at 90 % is +-2 points"
 
 
 N_STEPS: Final = 1000
-"""32,000 sentences."""
+MORE_STEPS: Final = 700
 
 
 def training(steps: int, *, lr: float, distilled: bool) -> Train:
@@ -38,7 +38,18 @@ def training(steps: int, *, lr: float, distilled: bool) -> Train:
     )
 
 
-FINE_TUNING: Final = Recipe(name="sst2-fine-tuning", passes=(training(N_STEPS, lr=5e-5, distilled=False),))
+FINE_TUNING: Final = Recipe(
+    name="sst2-fine-tuning",
+    passes=(
+        training(N_STEPS, lr=5e-5, distilled=False),
+        training(MORE_STEPS, lr=5e-5, distilled=False),
+    ),
+)
+"""54,400 sentences: after the first 32,000 the baseline was at 87.2 % on dev, below the 88 % that it is to have."""
+
+RECOVERY_STEPS: Final = 250
+_FEWER_RANKS: Final = LowRank(parameters_ratio=0.77, layers=("embedding",))
+"""With 4-bit weights a little more than an eighth is left; without it a little less is saved."""
 
 _THIN: Final = (
     LowRank(parameters_ratio=0.65, layers=("embedding",)),
@@ -46,16 +57,23 @@ _THIN: Final = (
 )
 
 
-def _row(name: str, *passes: AnyPass, goal: Goal | None = None, control: str | None = None, note: str = NOTE) -> Row:
+def _row(
+    name: str,
+    *passes: AnyPass,
+    goal: Goal | None = None,
+    control: str | None = None,
+    note: str = "",
+    scale: Scale = "full",
+) -> Row:
     return Row(
         name=f"sst2-{name}",
         model="minilm-sst2",
         recipe=Recipe(name=f"sst2-{name}", passes=passes),
         target="onnxruntime-current",
         table=TABLE,
-        scale="full",
+        scale=scale,
         goal=goal,
-        control=control,
+        control=control and f"sst2-{control}",
         note=note,
     )
 
@@ -64,22 +82,21 @@ _DYNAMIC: Final = Quantize(activations=ActivationFormat(mode="dynamic"))
 _INT4: Final = Quantize(weights=WeightFormat(bits=4, granularity="block"), activations=None)
 GOAL: Final = Goal(retention=0.95, size_ratio=8.0)
 
+
+def _recovered(*, distilled: bool) -> tuple[AnyPass, ...]:
+    return (_FEWER_RANKS, training(RECOVERY_STEPS, lr=3e-5, distilled=distilled), _INT4)
+
+
+def _thin(*, distilled: bool) -> tuple[AnyPass, ...]:
+    return (*_THIN, training(N_STEPS, lr=5e-5, distilled=distilled), _DYNAMIC)
+
+
 ROWS: Final = (
-    _row("int8-dynamic", _DYNAMIC),
-    _row("int4", _INT4, note="4-bit weights in blocks, no training"),
-    _row(
-        "thin-int8",
-        *_THIN,
-        training(N_STEPS, lr=5e-5, distilled=True),
-        _DYNAMIC,
-        goal=GOAL,
-        control="sst2-thin-int8-alone",
-    ),
-    _row(
-        "thin-int8-alone",
-        *_THIN,
-        training(N_STEPS, lr=5e-5, distilled=False),
-        _DYNAMIC,
-        note="control: no teacher",
-    ),
+    _row("int8-dynamic", _DYNAMIC, note=NOTE),
+    _row("int4", _INT4, note="4-bit weights in blocks of 32, no training"),
+    _row("low-rank-int4", _FEWER_RANKS, _INT4, note="a factorised word embedding and 4-bit weights, no training"),
+    _row("low-rank-int4-trained", *_recovered(distilled=True), goal=GOAL, control="low-rank-int4-alone"),
+    _row("low-rank-int4-alone", *_recovered(distilled=False), note="control: no teacher"),
+    _row("thin-int8", *_thin(distilled=True), goal=GOAL, control="thin-int8-alone", scale="gpu"),
+    _row("thin-int8-alone", *_thin(distilled=False), note="control: no teacher", scale="gpu"),
 )

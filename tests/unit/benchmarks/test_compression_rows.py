@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.compression_rows.carrying_out import NotFinished, Workshop
 from tests.benchmarks.compression_rows.catalogue import ROWS, chosen
 from tests.benchmarks.compression_rows.controls import compare
 from tests.benchmarks.compression_rows.headline import int4_training
@@ -127,6 +128,12 @@ def test_finished_work_is_found_by_all_that_went_into_it_and_unfinished_is_not(t
     store.finish(key, {"cost_s": 1.5})
     assert store.read(content_key(seed=0, recipe={"a": 2, "b": 1})) == {"cost_s": 1.5}
     assert store.read(content_key(seed=1, recipe={"a": 2, "b": 1})) is None
+
+
+def test_nothing_is_carried_out_where_finished_rows_alone_are_wanted(tmp_path: Path) -> None:
+    wanted = next(one for one in ROWS if one.model == "digits-resnet")
+    with pytest.raises(NotFinished):
+        Workshop(tmp_path, Store(tmp_path), threads=1, only_finished=True).result(wanted)
 
 
 def test_tables_name_goals_controls_and_what_was_not_timed() -> None:
