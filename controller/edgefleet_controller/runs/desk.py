@@ -223,6 +223,8 @@ class Desk:
             found = leased.get(claimant.card.id)
             if found is not None:
                 self._note_lease(found, claimant)
+                if not found.has_more:
+                    self.work.settle(found.device_id, (), count)
         self.aftermath.add([_leased_note(one, self.roster.get(one.device_id)) for one in leased.values()])
         self._settle_work([one for one in claimants if one.card.id not in leased], count)
         answered: set[str] = set()
@@ -264,6 +266,8 @@ class Desk:
             if isinstance(answer, Completion) and answer.note is not None:
                 self.book.end(one.request.run_id)
                 notes.append(answer.note)
+                if answer.card is not None and answer.card is not one.card:
+                    self.roster.put(answer.card)
         self.aftermath.add(notes)
         return answers
 

@@ -38,7 +38,7 @@ def failure_of(run_id: str, artifact_sha256: str | None, error: Mapping[str, Any
     }
 
 
-def with_failure(failures: Sequence[JsonObject], failure: JsonObject) -> list[JsonObject]:
+def with_failure(failures: Sequence[Mapping[str, Any]], failure: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The list with another failure; a run counts once, however often it was tried."""
     others = [one for one in failures if one["run_id"] != failure["run_id"]]
     return [*others, failure][-MAX_KEPT:]

@@ -8,7 +8,7 @@ from edgefleet_agent.statistics import LatencyFigures
 from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import RunReport
 from edgefleet_controller.db.database import now_of
-from edgefleet_controller.db.tables import ComparisonResult, Result, Run
+from edgefleet_controller.db.tables import ComparisonResult, Run
 from edgefleet_controller.runs.verification import BLOCKS, LATENCY_SAMPLES
 
 
@@ -19,33 +19,33 @@ def result_of(
     report_sha256: str,
     figures: LatencyFigures | None,
     document: dict[str, Any],
-) -> Result:
-    """The report with the figures that lists are made of; ``document`` is the report as JSON values."""
+) -> dict[str, Any]:
+    """The row of ``results``: the report with the figures that lists are made of; ``document`` is the report as JSON values."""
     energy = report.energy
     samples = report.samples.get(BLOCKS if report.is_comparison else LATENCY_SAMPLES)
     energy_mj = energy.value_mj if energy is not None else None
     reason = energy.reason if energy is not None and energy.reason is not None else Reason.NOT_MEASURED
     percentiles = figures.percentiles if figures is not None else {}
-    return Result(
-        run_id=run.id,
-        attempt=run.attempt,
-        job_id=run.job_id,
-        report=document,
-        report_sha256=report_sha256,
-        samples_sha256=samples.sha256 if samples is not None else None,
-        provenance=report.provenance.value,
-        verdict=report.verdict.status.value,
-        latency_n=figures.n if figures is not None else None,
-        latency_p50_ms=percentiles.get("p50"),
-        latency_p90_ms=percentiles.get("p90"),
-        latency_p99_ms=percentiles.get("p99"),
-        peak_memory_bytes=report.memory.peak_memory_bytes if report.memory is not None else None,
-        accuracy=report.accuracy.value if report.accuracy is not None else None,
-        energy_mj=energy_mj,
-        energy_reason=reason.value if energy_mj is None else None,
-        energy_scope=energy.scope if energy is not None else None,
-        created_at=now_of(session),
-    )
+    return {
+        "run_id": run.id,
+        "attempt": run.attempt,
+        "job_id": run.job_id,
+        "report": document,
+        "report_sha256": report_sha256,
+        "samples_sha256": samples.sha256 if samples is not None else None,
+        "provenance": report.provenance.value,
+        "verdict": report.verdict.status.value,
+        "latency_n": figures.n if figures is not None else None,
+        "latency_p50_ms": percentiles.get("p50"),
+        "latency_p90_ms": percentiles.get("p90"),
+        "latency_p99_ms": percentiles.get("p99"),
+        "peak_memory_bytes": report.memory.peak_memory_bytes if report.memory is not None else None,
+        "accuracy": report.accuracy.value if report.accuracy is not None else None,
+        "energy_mj": energy_mj,
+        "energy_reason": reason.value if energy_mj is None else None,
+        "energy_scope": energy.scope if energy is not None else None,
+        "created_at": now_of(session),
+    }
 
 
 def comparison_result_of(run: Run, report: RunReport) -> ComparisonResult | None:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.statistics import LatencyFigures
@@ -16,7 +16,7 @@ from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import RunReport
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
-from edgefleet_controller.db.tables import Device, Result, Run, Variant
+from edgefleet_controller.db.tables import ComparisonResult, Device, Result, Run, Variant
 from edgefleet_controller.dispatch.roster import Card
 from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
 from edgefleet_controller.runs import verification
@@ -47,6 +47,8 @@ class Completion:
     is_duplicate: bool = False
     refusal: ReportRefused | None = None
     note: Note | None = None
+    card: Card | None = None
+    """the device's card with what the run changed"""
 
 
 def check_report(card: Card, request: ReportRequest, blobs: BlobStore) -> Handed:
@@ -86,23 +88,39 @@ def complete_all(
             select(Result.run_id, Result.attempt, Result.report_sha256).where(Result.run_id.in_(ids))
         )
     }
-    names = _variant_names(session, runs.values())
-    devices: list[JsonObject] = []
-    answers = []
+    names, rows = _variant_names(session, runs.values()), _Rows()
+    answers: list[Completion | Exception] = []
     for one in handed:
         run = runs.get(one.request.run_id)
-        answer = _complete(session, run, one, stored, blobs)
+        answer = _complete(session, run, one, stored, blobs, rows)
         if isinstance(answer, Completion) and not answer.is_duplicate and run is not None:
-            answer = Completion(refusal=answer.refusal, note=_note(run, one.request.report, names))
-            devices.append(_bookkeeping(session, run, one.card, quarantine_after))
+            changes = _bookkeeping(session, run, one.card, quarantine_after)
+            rows.devices.append(changes)
+            note, card = _note(run, one.request.report, names), _with(one.card, changes)
+            answer = Completion(refusal=answer.refusal, note=note, card=card)
         answers.append(answer)
-    session.flush()
-    changed = [one for one in devices if len(one) > 1]
-    for keys in {tuple(sorted(one)) for one in changed}:
-        session.execute(update(Device), [one for one in changed if tuple(sorted(one)) == keys])
-    for device in changed:
-        announce(session, "device_changed", device["id"])
+    rows.write(session)
     return answers
+
+
+@dataclass
+class _Rows:
+    """What a batch writes beside the runs' own rows."""
+
+    results: list[JsonObject] = field(default_factory=list)
+    comparisons: list[ComparisonResult] = field(default_factory=list)
+    devices: list[JsonObject] = field(default_factory=list)
+
+    def write(self, session: Session) -> None:
+        """Insert and update many rows by few statements."""
+        session.flush()
+        if self.results:
+            session.execute(insert(Result), self.results)
+        session.add_all(self.comparisons)
+        session.flush()
+        changed = [one for one in self.devices if len(one) > 1]
+        for keys in {tuple(sorted(one)) for one in changed}:
+            session.execute(update(Device), [one for one in changed if tuple(sorted(one)) == keys])
 
 
 def _complete(
@@ -111,6 +129,7 @@ def _complete(
     one: Handed,
     stored: dict[str, tuple[int, str]],
     blobs: BlobStore,
+    rows: _Rows,
 ) -> Completion | Exception:
     request = one.request
     if run is not None and run.device_id != one.card.id and run.requirement_sha256 is not None:
@@ -130,13 +149,10 @@ def _complete(
         run.error = {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)}
         _close(session, run, "failed")
         return Completion(refusal=refusal)
-    result = result_of(session, run, request.report, one.sha256, one.figures, one.document)
-    result.host_agreement, result.metrics = checked.agreement, checked.metrics
-    session.add(result)
+    row = result_of(session, run, request.report, one.sha256, one.figures, one.document)
+    rows.results.append(row | {"host_agreement": checked.agreement, "metrics": checked.metrics})
     compared = comparison_result_of(run, request.report)
-    if compared is not None:
-        session.flush()
-        session.add(compared)
+    rows.comparisons += [compared] if compared is not None else []
     stored[run.id] = (request.attempt, one.sha256)
     _end(session, run, request.report)
     return Completion()
@@ -199,7 +215,7 @@ def _bookkeeping(session: Session, run: Run, card: Card, quarantine_after: int) 
         changes["rests_until"] = now_of(session) + timedelta(seconds=card.cool_down_s)
     failure = failure_of(run.id, run.artifact_sha256, run.error or {}) if run.state == "failed" else None
     if failure is not None:
-        failures = with_failure(list(card.failures), failure)  # type: ignore[arg-type]
+        failures = with_failure(card.failures, failure)
         changes["failures"] = failures
         reason = why_quarantine(failures, quarantine_after)
         if reason is not None and card.state == "active":
@@ -211,7 +227,16 @@ def _bookkeeping(session: Session, run: Run, card: Card, quarantine_after: int) 
     return changes
 
 
+def _with(card: Card, changes: Mapping[str, Any]) -> Card:
+    known = {name: value for name, value in changes.items() if name != "id"}
+    if "failures" in known:
+        known["failures"] = tuple(known["failures"])
+    return replace(card, **known) if known else card
+
+
 def _quarantine(session: Session, card: Card, reason: str) -> None:
-    values = {"state": "quarantined", "held_by": "controller", "held_reason": reason, "held_until": None}
+    values: JsonObject = {"state": "quarantined", "held_by": "controller", "held_reason": reason, "held_until": None}
     statement = update(Device).where(Device.id == card.id, Device.state == "active")
-    session.execute(statement.values(**values, version=Device.version + 1).execution_options(synchronize_session=False))
+    values |= {"version": Device.version + 1, "changed_at": now_of(session)}
+    session.execute(statement.values(**values).execution_options(synchronize_session=False))
+    announce(session, "device_changed", card.id)

@@ -137,7 +137,7 @@ def _columns(blob: bytes, what: str) -> dict[str, list[int]]:
 def _summarize(blob: bytes, confidence: float) -> LatencyFigures:
     columns = _columns(blob, "raw latency samples")
     latencies = columns.get(LATENCY_COLUMN)
-    if latencies is None or any(value <= 0 for value in latencies):
+    if not latencies or min(latencies) <= 0:
         raise errors.SamplesInvalid(f"The raw samples have no column {LATENCY_COLUMN} of positive durations.")
     if not 0 < confidence < 1:
         raise errors.SamplesInvalid(f"A confidence of {confidence} is not between 0 and 1.")
