@@ -72,6 +72,7 @@ _VIEWER = (
     "HEAD /v1/artifacts/{sha256}",
     "GET /",
     "GET /jobs/{job_id}",
+    "GET /models/{model_id}",
 )
 _OPERATOR = (
     "POST /v1/devices",

@@ -108,6 +108,7 @@ def analyze(
         print_json(found)
     else:
         print_analysis(model, found["result"])
+        console.print(f"{client.url}/models/{model}", markup=False)
 
 
 def _data(value: str | None) -> Path | str | None:

@@ -1,4 +1,4 @@
-"""The pages: sign in, list of jobs, one job."""
+"""The pages: sign in, list of jobs, one job, one model."""
 
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -7,12 +7,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, RedirectResponse
 
+from edgefleet_controller.analyses import repository as analyses
 from edgefleet_controller.auth.guard import COOKIE_NAME, refuse_foreign_origin
 from edgefleet_controller.auth.signing_in import SignIn, begin_session, end_session
 from edgefleet_controller.errors import NotAuthenticated
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.jobs.repository import ENDED
+from edgefleet_controller.models import service as models
 from edgefleet_controller.pagination import PageQuery
 from edgefleet_controller.services import ReadSession, ServicesOf
 from edgefleet_controller.web.job_page import job_page
@@ -80,3 +82,10 @@ def show_job(job_id: str, session: ReadSession) -> Response:
     job = job_service.find(session, job_id)
     events = jobs.events_after(session, job_id, 0, N_EVENTS)
     return render("job.html", job=job, is_ended=job.state in ENDED, events=events, page=job_page(session, job_id))
+
+
+@router.get("/models/{model_id}")
+def show_model(model_id: str, session: ReadSession) -> Response:
+    """One model with the analysis that was asked for last."""
+    model = models.find(session, model_id)
+    return render("model.html", model=model, analysis=analyses.newest_of_model(session, model.blob_sha256))

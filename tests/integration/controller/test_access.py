@@ -56,6 +56,7 @@ VIEWER = {
     "HEAD /v1/artifacts/{sha256}",
     "GET /",
     "GET /jobs/{job_id}",
+    "GET /models/{model_id}",
 }
 OPERATOR = {
     "POST /v1/devices",

@@ -89,10 +89,12 @@ def test_an_error_of_the_child_is_kept_with_its_code_and_may_be_asked_for_again(
     idle_fleet: Any, tmp_path: Path
 ) -> None:
     idle_fleet.add_model()
+    assert "Not analysed yet" in idle_fleet.operator.get("/models/net").text
     asked = ask(idle_fleet).json()
     assert carry_out(idle_fleet, ScriptedCompute(tmp_path, SHAPE_ERROR))
     failed = idle_fleet.get(f"/v1/analyses/{asked['id']}", wait=5)
     assert (failed["state"], failed["error"]["code"], failed["result"]) == ("failed", "data_shape_mismatch", None)
+    assert "data_shape_mismatch" in idle_fleet.operator.get("/models/net").text
     assert ask(idle_fleet).status_code == 202
     assert carry_out(idle_fleet, ScriptedCompute(tmp_path, {}))
     assert idle_fleet.get(f"/v1/analyses/{asked['id']}")["error"] is None
@@ -200,5 +202,8 @@ def test_a_model_is_analysed_from_the_command_line_in_a_real_child(start_fleet: 
     again = CliRunner().invoke(app, [*command, "--json"], env=environment)
     layers = json.loads(again.output)["result"]["layers"]
     assert layers[0]["macs_by_counter"] == 9216
+    page = fleet.operator.get("/models/tiny").text
+    assert "9,216" in page
+    assert "blocks.0.conv1" in page
     unknown = CliRunner().invoke(app, ["model", "analyze", "nothing"], env=environment)
     assert (unknown.exit_code, "not_found" in unknown.output) == (1, True)

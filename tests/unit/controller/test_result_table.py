@@ -46,3 +46,12 @@ def test_rows_of_another_target_say_what_they_are_compared_with(capsys: pytest.C
     printed = capsys.readouterr().out
     expected = "8.10x faster and 4.00x smaller than baseline (onnxruntime); the table compares it with baseline@litert"
     assert expected in printed
+
+
+def test_the_jobs_metric_has_two_columns_and_says_why_the_device_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    metric = {"metric": "top5", "metric_device": None, "metric_reason": "scores_not_reported", "metric_host": 0.98765}
+    print_results([ROW | metric])
+    printed = capsys.readouterr().out
+    assert "top5 on host" in printed
+    assert "scores_not_reported" in printed
+    assert "0.9877" in printed
