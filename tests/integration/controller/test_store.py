@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
@@ -13,7 +14,6 @@ from edgefleet_controller.db.database import Change, Database
 from edgefleet_controller.db.migrate import (
     current_revision_of,
     downgrade_to,
-    head_revision,
     migration_config,
     upgrade_to_head,
 )
@@ -21,22 +21,6 @@ from edgefleet_controller.db.tables import Blob, Device, Job, Model, Result, Run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "0" * 64
-
-
-def test_the_schema_is_built_from_nothing_and_taken_down_again(empty_store_url: str) -> None:
-    upgrade_to_head(empty_store_url)
-    upgrade_to_head(empty_store_url)
-    database = Database.from_url(empty_store_url)
-    assert current_revision_of(database.engine) == head_revision()
-    downgrade_to(empty_store_url, "base")
-    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
-    upgrade_to_head(empty_store_url)
-    database.dispose()
-
-
-def test_the_migrations_give_what_the_tables_declare(empty_store_url: str) -> None:
-    upgrade_to_head(empty_store_url)
-    command.check(migration_config(empty_store_url))
 
 
 def test_an_unmigrated_store_is_not_ready(empty_store_url: str, tmp_path: Any) -> None:
@@ -219,17 +203,37 @@ def column(url: str, query: str) -> list[Any]:
     return found
 
 
-def test_what_an_older_controller_stored_survives_the_way_up_and_down(empty_store_url: str) -> None:
-    command.upgrade(migration_config(empty_store_url), "0001")
-    execute_all(empty_store_url, ROWS_OF_0001)
-    command.upgrade(migration_config(empty_store_url), "0002")
-    assert column(empty_store_url, "SELECT kind FROM runs") == ["measure"]
-    execute_all(empty_store_url, ROWS_OF_0002)
-    downgrade_to(empty_store_url, "0001")
-    assert column(empty_store_url, "SELECT id FROM runs") == ["r"]
+def revisions() -> list[str]:
+    """All revisions, oldest first; the chain has no branches."""
+    script = ScriptDirectory.from_config(migration_config(""))
+    assert len(script.get_heads()) == 1
+    return [revision.revision for revision in reversed(list(script.walk_revisions()))]
+
+
+def test_every_revision_goes_up_and_down_by_itself_and_keeps_what_older_controllers_stored(
+    empty_store_url: str,
+) -> None:
+    """Each revision's way up and its way down run alone over the rows of the first two, then all of them at once."""
+    config, chain = migration_config(empty_store_url), revisions()
+    rows = {"0001": ROWS_OF_0001, "0002": ROWS_OF_0002}
+    for revision in chain:
+        command.upgrade(config, revision)
+        execute_all(empty_store_url, rows.get(revision, ()))
+        assert column(empty_store_url, "SELECT version_num FROM alembic_version") == [revision]
+    assert column(empty_store_url, "SELECT kind FROM runs WHERE id = 'r'") == ["measure"]
+    command.check(config)  # what the migrations make is what the tables declare
+    for revision in reversed(chain[:-1]):
+        command.downgrade(config, revision)
+    assert column(empty_store_url, "SELECT id FROM runs") == ["r"], "0001 knows no comparisons and no sweeps"
     assert column(empty_store_url, "SELECT run_id FROM results") == ["r"]
     upgrade_to_head(empty_store_url)
+    upgrade_to_head(empty_store_url)
     assert column(empty_store_url, "SELECT verdict FROM results") == ["valid"]
+    command.check(config)
+    downgrade_to(empty_store_url, "base")
+    database = Database.from_url(empty_store_url)
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
+    database.dispose()
 
 
 @pytest.mark.parametrize(
