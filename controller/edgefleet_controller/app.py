@@ -32,6 +32,8 @@ from edgefleet_controller.jobs import endpoints as jobs
 from edgefleet_controller.limits import BodyLimit
 from edgefleet_controller.models import endpoints as models
 from edgefleet_controller.models.inspection import ChildInspector, Inspector
+from edgefleet_controller.observability import endpoints as observability
+from edgefleet_controller.observability.requests import ObservedRequests
 from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.problems import MEDIA_TYPE, Problem, install_problem_handlers
 from edgefleet_controller.results import endpoints as results
@@ -50,6 +52,7 @@ from edgefleet_controller.web import install_pages
 
 ROUTERS: Sequence[APIRouter] = (
     health.router,
+    observability.router,
     people.router,
     audit.router,
     signing.router,
@@ -116,6 +119,7 @@ def create_app(
             "/agent/v1/report": settings.max_report_bytes,
         },
     )
+    app.add_middleware(ObservedRequests, logs_access=settings.log_access)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

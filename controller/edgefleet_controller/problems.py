@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from edgefleet_agent.wire.base import MINIMUM_PROTOCOL
 from edgefleet_controller.errors import ControllerError, Fault, InvalidRequest, StoreUnavailable, UpgradeRequired
+from edgefleet_controller.observability.requests import HEADER as REQUEST_ID_HEADER
+from edgefleet_controller.observability.requests import current_request_id
 
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -41,6 +43,7 @@ class Problem(BaseModel):
     status: int = Field(description="HTTP status")
     detail: str = Field(description="what was wrong, where, and what to do next")
     instance: str = Field(description="path of the request")
+    request_id: str | None = Field(default=None, description="identifier of the request in the controller's log")
     code: str = Field(description="stable snake_case code")
     fault: Fault = Field(description="who has to act: client, server or device")
     retry: bool = Field(description="whether the same request may succeed later")
@@ -49,12 +52,14 @@ class Problem(BaseModel):
 
 def problem_response(request: Request, error: ControllerError, **headers: str) -> JSONResponse:
     """The response that says this error."""
+    request_id = current_request_id()
     problem = Problem(
         type=f"urn:edgefleet:problem:{error.code}",
         title=_title(error),
         status=error.status,
         detail=error.message,
         instance=request.url.path,
+        request_id=request_id,
         code=error.code,
         fault=error.fault,
         retry=error.retry,
@@ -62,6 +67,8 @@ def problem_response(request: Request, error: ControllerError, **headers: str) -
     )
     body = {**jsonable_encoder(error.extra), **problem.model_dump()}
     headers |= error.headers
+    if request_id is not None:
+        headers[REQUEST_ID_HEADER] = request_id  # also where an unexpected error is answered, outside all middleware
     if error.status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
     return JSONResponse(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)

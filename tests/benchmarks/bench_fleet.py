@@ -22,7 +22,7 @@ from typing import Any
 import uvloop
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "agent", "controller", "compression", "deploy")]
 from tests.benchmarks.fleet_load.controller_process import ControllerProcess, controller_running  # noqa: E402
 from tests.benchmarks.fleet_load.draining import measure_drain  # noqa: E402
 from tests.benchmarks.fleet_load.holding import measure_dispatch, measure_held, measure_reconnect  # noqa: E402

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Optional
 
 from edgefleet_agent.errors import AgentError
 from edgefleet_agent.settings import AGENT_VERSION
+from edgefleet_agent.wire.log_lines import configure_logging
 
 EXIT_FAILED = 1
 BLOCKS_AB, BLOCKS_AA = 400, 180
@@ -26,11 +28,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     wanted = getattr(options, "json", None)
     if isinstance(wanted, Path) and not wanted.absolute().parent.is_dir():
         parser.error("--json {}: there is no folder {}".format(wanted, wanted.absolute().parent))
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    try:
+        configure_logging(options.log_format, logging.INFO if options.verbose else logging.WARNING)
+    except ValueError as err:
+        parser.error("--log-format (or EDGEFLEET_LOG_FORMAT): {}".format(err))
     try:
         return int(options.command(options))
     except AgentError as err:
@@ -49,6 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version="edgefleet-agent " + AGENT_VERSION)
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what the agent does")
+    parser.add_argument(
+        "--log-format",
+        default=os.environ.get("EDGEFLEET_LOG_FORMAT", "text"),
+        help="text for people or json for programs; default: $EDGEFLEET_LOG_FORMAT, else text",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_enrol(commands)

@@ -50,6 +50,7 @@ _PERSON = (
     "POST /logout",
 )
 _VIEWER = (
+    "GET /metrics",
     "GET /v1/devices",
     "GET /v1/devices/{device_id}",
     "GET /v1/blobs/{sha256}",

@@ -1,6 +1,7 @@
 """The one dependency that lets a request in: deny by default, then by role, then limited to the caller's projects."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -21,6 +22,9 @@ COOKIE_NAME = "edgefleet_session"
 PROJECT_HEADER = "X-Edgefleet-Project"
 """Names the project, by name or identifier, that a request is about; needed where the caller has several."""
 
+LOCAL_PATHS = ("/metrics",)
+"""A request from the host itself needs no credential here: a Prometheus beside the controller has none."""
+
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _OWN_SITE = (None, "same-origin", "none")
 
@@ -33,7 +37,7 @@ async def authorize(request: Request, services: ServicesOf) -> None:
         raise NotAllowed("Nobody may use this route: it is not listed in the access table.")
     address = request.client.host if request.client is not None else None
     action = f"{request.method} {path}"
-    if role is Role.PUBLIC:
+    if role is Role.PUBLIC or (path in LOCAL_PATHS and is_local(request)):
         set_caller(Caller("anonymous", "anonymous", address, action))
         return
     device_id = await _device_of(request, services)
@@ -48,6 +52,16 @@ async def authorize(request: Request, services: ServicesOf) -> None:
     caller = Caller(found.kind, found.name, address, action, found.user_id, found.is_admin)
     wanted = request.headers.get(PROJECT_HEADER)
     set_caller(await run_in_threadpool(_limit, services, found, role, caller, wanted))
+
+
+def is_local(request: Request) -> bool:
+    """Whether the request was made on this host; one that a proxy passed on was not."""
+    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP")):
+        return False
+    try:
+        return request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:  # no address, such as that of a test client
+        return False
 
 
 def _require(is_allowed: bool, role: Role) -> None:

@@ -1,6 +1,5 @@
 """``edgefleet serve``, ``worker`` and ``demo``."""
 
-import logging
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from edgefleet_agent.wire.log_lines import configure_logging
 from edgefleet_controller.cli.output import EXIT_USAGE, fail
 from edgefleet_controller.settings import Settings
 
@@ -26,11 +26,13 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process beside the API.")] = False,
 ) -> None:
     """Run the controller: API, pages and one worker process."""
+    from edgefleet_controller.observability.requests import request_identifiers
     from edgefleet_controller.serve import ServeError, serve_controller
 
-    _log_to_stderr()
+    settings = read_settings(data_dir, host=host, port=port)
+    configure_logging(settings.log_format, identify=request_identifiers)
     try:
-        serve_controller(read_settings(data_dir, host=host, port=port), with_worker=not no_worker)
+        serve_controller(settings, with_worker=not no_worker)
     except ServeError as err:
         fail(err.code, err.message)
 
@@ -50,8 +52,8 @@ def worker(
     from edgefleet_controller.workers.presence import WorkerNameTaken
     from edgefleet_controller.workflows.worker import start_worker
 
-    _log_to_stderr()
     settings, stable_name = read_settings(data_dir), name or socket.gethostname()
+    configure_logging(settings.log_format)
     names = tuple(part for value in queue or [] for part in value.split(",") if part)
     if concurrency > 1:
         _several_workers(settings, [f"{stable_name}-{number + 1}" for number in range(concurrency)], names)
@@ -120,9 +122,3 @@ def _usable_folder(folder: Path) -> None:
             "data_dir_unusable",
             f"cannot write in {folder} ({err.strerror}); name another folder with --data-dir or $EDGEFLEET_HOME",
         )
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "dbos", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID, StepOptions
 
+from edgefleet_agent.wire.log_lines import log_context
 from edgefleet_controller.engine.dbos_engine import APPLICATION_NAME, APPLICATION_VERSION, prepare_engine_database
 from edgefleet_controller.engine.protocol import JOBS_QUEUE, QUEUES, Task, TaskFunction
 
@@ -90,7 +91,8 @@ def _register(name: str, function: TaskFunction) -> Callable[[dict[str, Any]], A
         task = Task.from_json(document)
 
         async def carry_out() -> list[dict[str, Any]]:
-            return [following.as_json() for following in await function(task)]
+            with log_context(job_id=task.job_id, variant_id=task.variant_id):
+                return [following.as_json() for following in await function(task)]
 
         options = StepOptions(
             name=name,

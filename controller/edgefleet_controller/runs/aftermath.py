@@ -7,9 +7,10 @@ what has to be ended is found again by ``settle_stragglers``.
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, insert, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 from edgefleet_controller.clock import Clock
 from edgefleet_controller.db.database import Database, announce, now_of
 from edgefleet_controller.db.tables import Job, JobEvent, Run, Variant
+from edgefleet_controller.observability.metrics import CLAIM_LATENCY, RUN_DURATION
 from edgefleet_controller.runs.followers import UNFINISHED, settle_variant
 
 MAX_NOTES = 1000
@@ -35,6 +37,13 @@ class Note:
     comparison_id: str | None
     variant_name: str | None = None
     is_end: bool = False
+
+
+class _Times(NamedTuple):
+    state: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
 
 
 class Aftermath:
@@ -61,9 +70,11 @@ class Aftermath:
                 try:
                     with self._database.writing() as session:
                         _write(session, batch)
+                        times = _times_of(session, batch)
                 except BaseException:
                     self._notes.extendleft(reversed(batch))
                     raise
+                _observe(batch, times)
 
     def settle_stragglers(self) -> None:
         """End variants whose runs have all ended, though nobody ended them."""
@@ -93,6 +104,24 @@ def _write(session: Session, notes: Sequence[Note]) -> None:
     ended = {note.variant_id: note.run_id for note in notes if note.is_end and note.variant_id is not None}
     for run_id in ended.values():
         settle_variant(session, session.get_one(Run, run_id))
+
+
+def _times_of(session: Session, notes: Sequence[Note]) -> dict[str, _Times]:
+    query = select(Run.id, Run.state, Run.created_at, Run.started_at, Run.finished_at)
+    rows = session.execute(query.where(Run.id.in_({note.run_id for note in notes})))
+    return {run_id: _Times(*times) for run_id, *times in rows}
+
+
+def _observe(notes: Sequence[Note], times: Mapping[str, _Times]) -> None:
+    """Count how long runs waited and took."""
+    for note in notes:
+        row = times.get(note.run_id)
+        if row is None or row.started_at is None:
+            continue
+        if note.kind == "run_leased" and note.attempt == 1:
+            CLAIM_LATENCY.observe((row.started_at - row.created_at).total_seconds())
+        elif note.is_end and row.finished_at is not None:
+            RUN_DURATION.labels(row.state).observe((row.finished_at - row.started_at).total_seconds())
 
 
 def _entry(session: Session, note: Note) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Run
 from edgefleet_controller.dispatch.requirements import Requirement
+from edgefleet_controller.observability.metrics import LEASE_EXPIRIES
 from edgefleet_controller.runs import repository
 from edgefleet_controller.runs.followers import UNFINISHED, record, settle_variant
 from edgefleet_controller.runs.rules import LeaseRules
@@ -112,6 +113,7 @@ def void_lease(session: Session, run: Run, rules: LeaseRules) -> None:
 
 def _end_lost(session: Session, run: Run, reason: str) -> None:
     announce(session, "lease", run.id)
+    LEASE_EXPIRIES.labels(run.state).inc()
     if run.state == "queued":
         record(session, run, "lease_expired", f"{reason}; queued again")
         announce_work(session, run)

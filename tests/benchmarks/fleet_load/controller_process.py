@@ -15,6 +15,9 @@ from tests.benchmarks.fleet_load.http_client import Connection, encode_request
 
 START_TIMEOUT_S = 120.0
 ROOT = Path(__file__).resolve().parents[3]
+PYTHONPATH = ":".join(str(ROOT / folder) for folder in ("", "agent", "controller", "compression", "deploy"))
+"""The tree that the bench belongs to, whatever is installed."""
+
 _CPU = encode_request("GET", "/bench/cpu")
 
 
@@ -44,7 +47,7 @@ def controller_running(folder: Path, database_url: str | None) -> Iterator[Contr
     """Start the bench's controller over ``database_url`` (None: SQLite in ``folder``) and end it afterwards."""
     raise_file_limit()
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     if database_url is not None:
         environment["EDGEFLEET_DATABASE_URL"] = database_url
     command = [sys.executable, "-m", "tests.benchmarks.fleet_load.bench_app", str(folder)]
