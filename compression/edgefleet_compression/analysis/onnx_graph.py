@@ -22,8 +22,8 @@ NO_TORCH_FORM: Final = "no_torch_form"
 SHAPE_UNKNOWN: Final = "shape_unknown"
 NOT_COUNTABLE: Final = "macs_not_countable"
 """A shape is not known, or an operator's work does not follow from shapes."""
-_WEIGHTED: Final[Mapping[str, int]] = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": 1}
-"""Operators with a weight as second input -> its axis of output channels (Gemm: as exporters write it, transB = 1)."""
+_WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators with a weight as second input."""
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -109,12 +109,18 @@ def _expect(recipe: Recipe, graph: onnx.GraphProto, n_parameters: int, macs: int
             message="A pass of the recipe needs a torch form, which this file does not have: see obstacles.",
         )
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    weights = {node.input[1]: _WEIGHTED[node.op_type] for node in graph.node if _is_weighted(node, tensors)}
-    n_weights = sum(math.prod(tensors[name].dims) for name in weights)
-    n_channels = sum(tensors[name].dims[axis] for name, axis in weights.items())
+    nodes = {node.input[1]: node for node in graph.node if _is_weighted(node, tensors)}
+    n_weights = sum(math.prod(tensors[name].dims) for name in nodes)
+    n_channels = sum(_n_channels(node, tensors[name].dims) for name, node in nodes.items())
     size_bytes = bytes_of_weights(n_weights, n_channels, max(0, n_parameters - n_weights - n_channels), recipe)
     return ExpectedSize(recipe=recipe.name, size_bytes=size_bytes, n_parameters=n_parameters, macs=macs)
 
 
 def _is_weighted(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> bool:
     return node.op_type in _WEIGHTED and len(node.input) > 1 and node.input[1] in tensors
+
+
+def _n_channels(node: onnx.NodeProto, dims: Sequence[int]) -> int:
+    """Output channels of a weight: along its first axis for Conv, and for Gemm with transB."""
+    is_first = node.op_type == "Conv" or any(item.name == "transB" and item.i for item in node.attribute)
+    return int(dims[0] if is_first else dims[-1] if node.op_type != "ConvTranspose" else dims[1])

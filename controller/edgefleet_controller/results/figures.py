@@ -50,6 +50,11 @@ def _accuracy(row: VariantRow) -> Estimate | None:
     return None if value is None else _around(value, row.accuracy_interval, 0.95)
 
 
+def _metric(row: VariantRow) -> Estimate | None:
+    """The job's metric: top-1 with its interval, others as they are, since F1 and MCC come without one."""
+    return _accuracy(row) if row.metric == "top1" else _exact(lambda one: one.metric_device)(row)
+
+
 def _energy(row: VariantRow) -> Estimate | None:
     value, expanded = row.energy.value_mj, row.energy.expanded_uncertainty_mj
     if value is None:
@@ -73,6 +78,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         ),
         "energy_mj": Figure("gross energy per inference (mJ)", Direction.MINIMISE, _energy),
         "accuracy": Figure("accuracy on the device", Direction.MAXIMISE, _accuracy),
+        "metric": Figure("the job's metric on the device", Direction.MAXIMISE, _metric),
     }
 )
 """Axes by name. Bytes are exact; throughput and peak memory come without an interval and are compared as they are."""

@@ -62,6 +62,8 @@ def test_f1_and_mcc_are_those_of_the_classes_that_the_device_named(each_fleet: F
     assert row["metrics_host"] == ON_HOST
     assert (row["accuracy_device"], row["accuracy_metric"]) == (0.75, "top1")
     assert row["host_agreement"]["n_disagree"] == 2
+    front = each_fleet.get("/v1/front", job=each_fleet.get("/v1/jobs")["items"][0]["id"], y="metric")
+    assert [point["y"] for point in front["points"]] == [row["metric_device"]]
 
 
 def test_top5_needs_scores_which_devices_do_not_report(fleet: Fleet) -> None:
