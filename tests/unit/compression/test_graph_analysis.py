@@ -10,7 +10,7 @@ from edgefleet_compression.candidate import OnnxCandidate
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.onnx_stats import count_onnx_stats
 
-SHAPE = ["batch", 2, 4, 4]
+SHAPE: list[int | str] = ["batch", 2, 4, 4]
 
 
 def graph_of(
@@ -21,7 +21,7 @@ def graph_of(
     graph = helper.make_graph(
         list(nodes),
         "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE if shape is None else shape)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape or SHAPE)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         constants,
     )
