@@ -94,7 +94,7 @@ def describe_error(error: BaseException, error_roots: tuple[type[Exception], ...
             "detail": getattr(error, "detail", {}),
         }
     traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return {
             "code": "out_of_memory",
             "message": "The step ran out of memory: lower the batch size or run it on a machine with more memory.",
@@ -105,6 +105,14 @@ def describe_error(error: BaseException, error_roots: tuple[type[Exception], ...
         "message": f"{type(error).__name__}: {error}",
         "detail": {"exception": type(error).__name__},
     }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True for Python's own MemoryError and for what torch raises on the CPU and on CUDA; loads no torch."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "CUDA out of memory" in text)
 
 
 class _BadRequest(Exception):

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -16,7 +17,7 @@ from edgefleet_compression.conversion.convert import convert_onnx
 from edgefleet_compression.data.dataset import Array, DataSet, require_labels
 from edgefleet_compression.data.fitting import fit_to
 from edgefleet_compression.data.registry import load_data
-from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.errors import CompressionError, PassRefused
 from edgefleet_compression.evaluate import as_tensor, evaluate, predict_logits
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.metrics import classification_metrics
@@ -95,7 +96,14 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
     candidate = load_candidate(request.model)
     data = load_data(request.data)
     outcome = run_recipe(
-        recipe, candidate, data=data, seed=seed, emit=emit, checkpoint_dir=request.checkpoint_dir, compute=compute
+        recipe,
+        candidate,
+        data=data,
+        seed=seed,
+        emit=emit,
+        checkpoint_dir=request.checkpoint_dir,
+        compute=compute,
+        keep_partial=partial(_save_partial, request, len(recipe.passes)),
     )
     name = file_name(outcome.candidate)
     save_candidate(outcome.candidate, request.output_dir / name)
@@ -109,6 +117,13 @@ def compress(request: CompressRequest, emit: Emit) -> dict[str, Any]:
         "conversion_difference": outcome.conversion_difference,
         "metrics_validation": _metrics(outcome.candidate, data),
     }
+
+
+def _save_partial(request: CompressRequest, n_passes: int, failure: CompressionError, candidate: Candidate) -> None:
+    """Write what the finished passes made, and name it in the error."""
+    name = f"partial-{file_name(candidate)}"
+    save_candidate(candidate, request.output_dir / name)
+    failure.detail["partial"] = {"file": name, "passes_done": failure.detail["pass"], "n_passes": n_passes}
 
 
 def _metrics(candidate: Candidate, data: DataSet | None) -> dict[str, Any] | None:

@@ -116,9 +116,7 @@ def _choose_bits(
     else:
         harm = divergence_of_outputs(network, spec.weights, wanted.choices, samples)
     layers = {name: (layer.weight.numel(), len(layer.weight)) for name, layer in weighted_layers(network).items()}
-    budget = wanted.size_bytes or wanted.latency_ms or wanted.energy_mj
-    assert budget is not None
-    return _Bits({**choose_bits(harm, costs_of(wanted, layers), budget)}, {})
+    return _Bits({**choose_bits(harm, costs_of(wanted, layers), wanted.budget)}, {})
 
 
 def _rounded(

@@ -45,11 +45,8 @@ def costs_of(spec: BitAllocation, layers: Mapping[str, tuple[int, int]]) -> Cost
     return {name: {bits: known[name][str(bits)] for bits in spec.choices} for name in layers}
 
 
-def choose_bits(harm: Harm, costs: Costs, budget: float) -> dict[str, BitChoice]:
-    """Return layer -> bits with the least total harm whose total cost is within the budget.
-
-    Raises PassRefused ``budget_impossible`` where even the cheapest choices exceed it.
-    """
+def refuse_impossible_budget(costs: Costs, budget: float) -> None:
+    """Raise PassRefused ``budget_impossible`` where even the cheapest choices exceed the budget."""
     least = sum(min(row.values()) for row in costs.values())
     if least > budget:
         raise PassRefused(
@@ -58,6 +55,14 @@ def choose_bits(harm: Harm, costs: Costs, budget: float) -> dict[str, BitChoice]
             code="budget_impossible",
             detail={"least": least, "budget": budget},
         )
+
+
+def choose_bits(harm: Harm, costs: Costs, budget: float) -> dict[str, BitChoice]:
+    """Return layer -> bits with the least total harm whose total cost is within the budget.
+
+    Raises PassRefused ``budget_impossible`` where even the cheapest choices exceed it.
+    """
+    refuse_impossible_budget(costs, budget)
     options = [(name, bits) for name, row in harm.items() for bits in row]
     values = np.array([harm[name][bits] for name, bits in options])
     cost = np.array([costs[name][bits] for name, bits in options])

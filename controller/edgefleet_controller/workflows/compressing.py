@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from edgefleet_controller.db.tables import Compression
+from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.workflows.compute import result_file
 from edgefleet_controller.workflows.keys import TORCH_DEVICES, JsonObject, canonical_sha256, compression_key
 from edgefleet_controller.workflows.recipes import recipe_of
@@ -40,7 +41,11 @@ async def _compress(bench: Workbench, variant: VariantWork, key: JsonObject, key
         bench.compute.kept(key_sha256) as checkpoints,
     ):
         request = _request(bench, variant, folder, checkpoints)
-        result = await bench.compute.run(COMPRESSION_STEP, request, report=bench.progress_of(variant, "compress"))
+        try:
+            result = await bench.compute.run(COMPRESSION_STEP, request, report=bench.progress_of(variant, "compress"))
+        except StepFailed as failure:
+            await asyncio.to_thread(_keep_partial, bench, variant, folder, failure)
+            raise
         blob = await asyncio.to_thread(bench.blobs.put_file, result_file(folder, result, "candidate"))
     row = Compression(
         key_sha256=key_sha256,
@@ -51,6 +56,16 @@ async def _compress(bench: Workbench, variant: VariantWork, key: JsonObject, key
         created_at=bench.clock.now(),
     )
     await asyncio.to_thread(bench.journal.store_compression, variant, row, blob)
+
+
+def _keep_partial(bench: Workbench, variant: VariantWork, folder: Path, failure: StepFailed) -> None:
+    """Store the candidate of the passes that were finished, if the step wrote one, and name it in the error."""
+    partial = failure.detail.get("partial")
+    if not isinstance(partial, dict):
+        return
+    blob = bench.blobs.put_file(result_file(folder, partial, "file"))
+    bench.journal.store_partial(variant, str(partial["file"]), blob)
+    failure.detail["partial"] = {**partial, "sha256": blob.sha256, "size_bytes": blob.size_bytes}
 
 
 def _request(bench: Workbench, variant: VariantWork, folder: Path, checkpoints: Path | None) -> JsonObject:

@@ -171,6 +171,13 @@ class Journal:
             detail = {"stats": row.result.get("stats"), "notes": row.result.get("notes")}
             record_event(session, work.job_id, "compressed", message, variant_id=work.variant_id, **detail)
 
+    def store_partial(self, work: VariantWork, name: str, blob: BlobRef) -> None:
+        """Keep what the finished passes of a failed recipe made; the variant's error names it, which keeps the file."""
+        with self._database.writing() as session:
+            repository.add_blob(session, blob.sha256, blob.size_bytes, MEDIA_TYPES[_extension(name)], now_of(session))
+            message = f"{work.name}: keeps what the passes before made"
+            record_event(session, work.job_id, "partial_kept", message, variant_id=work.variant_id, sha256=blob.sha256)
+
     def candidate_of(self, work: VariantWork) -> tuple[str, str]:
         """Hash and file name of the variant's candidate."""
         with self._database.reading() as session:

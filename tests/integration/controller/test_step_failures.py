@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,29 @@ def test_an_end_that_would_come_again_fails_the_variant_and_with_the_last_one_th
     assert (variant.state, variant.error["code"]) == ("failed", code)
     stored = row_of(fleet, Job, job["id"])
     assert (stored.state, stored.error["code"]) == ("failed", code)
+
+
+class HalfDone(ScriptedCompute):
+    """Leaves the file of the finished passes in every step's folder."""
+
+    @asynccontextmanager
+    async def scratch(self, name: str) -> AsyncIterator[Path]:
+        async with super().scratch(name) as folder:
+            (folder / "out" / "partial-candidate.onnx").write_bytes(b"half")
+            yield folder
+
+
+def test_what_the_finished_passes_made_is_kept_and_named_in_the_error(fleet: Any, tmp_path: Path) -> None:
+    job = start_job(fleet)
+    partial = {"file": "partial-candidate.onnx", "passes_done": 1, "n_passes": 2}
+    error = StepFailed("nan_loss", "The loss became nan.", {"partial": partial})
+    assert until_compressed(fleet, HalfDone(tmp_path / "work", PREPARED, error), job) == []
+    detail = row_of(fleet, Variant, job["variants"][0]["id"]).error["detail"]
+    sha256 = hashlib.sha256(b"half").hexdigest()
+    assert detail["partial"] == {**partial, "sha256": sha256, "size_bytes": 4}
+    assert fleet.services.blobs.path(sha256).read_bytes() == b"half"
+    kinds = [event["kind"] for event in fleet.get(f"/v1/jobs/{job['id']}/events")["items"]]
+    assert kinds.index("partial_kept") < kinds.index("variant_failed")
 
 
 def test_a_full_disk_is_tried_again_and_every_attempt_is_in_the_log(fleet: Any, tmp_path: Path) -> None:

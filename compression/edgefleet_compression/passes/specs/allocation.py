@@ -30,6 +30,11 @@ class BitAllocation(Spec):
         None, description="latency_ms, energy_mj: layer -> bits -> ms or mJ, for every layer and choice."
     )
 
+    @property
+    def budget(self) -> float:
+        """The one budget that is given, in bytes, ms or mJ."""
+        return float(self.size_bytes or self.latency_ms or self.energy_mj or 0.0)
+
     @model_validator(mode="after")
     def _one_budget(self) -> "BitAllocation":
         given = [value for value in (self.size_bytes, self.latency_ms, self.energy_mj) if value is not None]
