@@ -27,6 +27,9 @@ from edgefleet_agent.wire.messages import (
     HeartbeatResponse,
     ReportRequest,
     ReportResponse,
+    RotateRequest,
+    RotateResponse,
+    SigningKeys,
 )
 
 NO_CONTENT, PARTIAL_CONTENT = 204, 206
@@ -74,6 +77,16 @@ class ControllerClient:
         """Trade the join token for an identity."""
         with _conflict_refuses():
             return _parse(EnrolResponse, self._post("enrol", request))
+
+    def signing_keys(self) -> SigningKeys:
+        """The keys that the controller signs orders with."""
+        response = self._request("GET", "/agent/v1/signing-keys", content=None, headers={})
+        return _parse(SigningKeys, response)
+
+    def rotate(self, request: RotateRequest) -> RotateResponse:
+        """Trade the present credential for a new one."""
+        with _conflict_refuses():
+            return _parse(RotateResponse, self._post("rotate", request))
 
     def claim(self, request: ClaimRequest) -> Optional[ClaimResponse]:
         """Wait for work; None when there is nothing to do."""

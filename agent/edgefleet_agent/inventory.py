@@ -183,3 +183,19 @@ def probe_runtime(runtime: Runtime, interpreter: str, archive: Path) -> Union[Ru
         providers=facts["providers"],
         driver=facts.get("driver"),
     )
+
+
+SERIAL_FILES = (Path("/proc/device-tree/serial-number"), Path("/sys/class/dmi/id/product_serial"))
+"""Where Linux names the board's serial number: the device tree of ARM boards, or DMI (readable by root only)."""
+
+
+def read_serial(files: Sequence[Path] = SERIAL_FILES) -> Optional[str]:
+    """The board's serial number; None where it has none that can be read."""
+    for path in files:
+        try:
+            text = path.read_bytes()[:256].decode(errors="replace").strip("\0 \n")
+        except OSError:
+            continue
+        if text:
+            return text[:128]
+    return None

@@ -16,10 +16,12 @@ from edgefleet_agent.errors import (
     StaleAttempt,
     Unreachable,
 )
-from edgefleet_agent.inventory import facts_sha256
+from edgefleet_agent.inventory import facts_sha256, read_serial
+from edgefleet_agent.loop.credentials import Credentials
 from edgefleet_agent.loop.heart import Heart
 from edgefleet_agent.loop.identity import Identity, load_identity, save_identity
 from edgefleet_agent.loop.one_run import Workshop, carry_out
+from edgefleet_agent.loop.trust import Asked
 from edgefleet_agent.settings import AgentSettings
 from edgefleet_agent.spool import Spool, SpooledRun
 from edgefleet_agent.wire.messages import ClaimRequest, ClaimResponse, EnrolRequest, ReportRequest, RunOrder
@@ -60,6 +62,8 @@ class Agent:
         self._identity: Optional[Identity] = None
         self._facts_due = True
         self._may_enrol_again = False
+        self._credentials = Credentials(stores.state_directory)
+        self._nonce = ""
 
     def serve(self, max_runs: Optional[int] = None) -> None:
         """Take runs until a stop is requested or ``max_runs`` are done.
@@ -167,13 +171,35 @@ class Agent:
                 self._workshop.stop.wait(self._workshop.rng.uniform(0.5, 1.5) * PAUSE_S)
             return None
         self._facts_due = response.send_facts
-        return response.order
+        return self._checked(response)
+
+    def _checked(self, response: ClaimResponse) -> Optional[RunOrder]:
+        """The order, unless nobody whom this board trusts signed it: then its run fails with that reason."""
+        order = response.order
+        if order is None:
+            return None
+        enrolment = self._known().enrolment
+        asked = Asked(enrolment.device_id, self._nonce)
+        refusal = self._persist(lambda: self._credentials.refusal(response, asked, self._client))
+        if refusal is not None:
+            log.error("run %s is refused: %s (%s)", order.run_id, refusal.message, refusal.code.value)
+            report = self._workshop.failed(order, refusal).report
+            request = ReportRequest(run_id=order.run_id, attempt=order.attempt, report=report)
+            self._deliver(self._stores.spool.add(request, {}))
+            return None
+        if response.rotate_credential:
+            renewed = self._credentials.renew(self._known(), self._client)
+            if renewed is not None:
+                self._use(renewed)
+        return order
 
     def _claim(self) -> Optional[ClaimResponse]:
         facts = self._workshop.inventory.facts
         wait_s = min(50.0, self._known().enrolment.poll_wait_s)
         sent = facts if self._facts_due else None
-        response = self._client.claim(ClaimRequest(wait_s=wait_s, facts_sha256=facts_sha256(facts), facts=sent))
+        self._nonce = self._credentials.new_nonce()
+        request = ClaimRequest(wait_s=wait_s, facts_sha256=facts_sha256(facts), facts=sent, nonce=self._nonce)
+        response = self._client.claim(request)
         self._facts_due = False
         return response
 
@@ -208,6 +234,10 @@ class Agent:
     def _adopt(self, identity: Identity) -> None:
         self._identity = identity
         self._facts_due = True
+        self._use(identity)
+
+    def _use(self, identity: Identity) -> None:
+        self._identity = identity
         self._client = self._anonymous.with_credential(identity.enrolment.credential)
 
     def _enrol(self) -> Identity:
@@ -220,11 +250,14 @@ class Agent:
             join_token=token,
             name=self._settings.name,
             device_kind=workshop.device_kind,
+            serial=read_serial(),
             facts=workshop.inventory.facts,
         )
+        request = self._credentials.prove(request)
         with workshop.stop.idle():
             response = self._persist(lambda: self._anonymous.enrol(request))
         identity = Identity(controller=controller, enrolment=response)
+        self._credentials.enrolled(response)
         save_identity(self._stores.state_directory, identity)
         log.info("enrolled as %s (%s)", response.name, response.device_id)
         return identity

@@ -37,7 +37,8 @@ def save_identity(state_directory: Path, identity: Identity) -> None:
     draft = path.with_suffix(".unfinished")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
     with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(identity.model_dump_json())
+        # what an older agent would not know is kept in trust.json, so that it can be gone back to
+        handle.write(identity.model_dump_json(exclude={"enrolment": {"pending", "signing_keys"}}))
         handle.flush()
         os.fsync(handle.fileno())
     draft.replace(path)
