@@ -232,7 +232,6 @@ class Agent:
         return stored.controller != self._settings.controller and self._settings.join_token is not None
 
     def _adopt(self, identity: Identity) -> None:
-        self._identity = identity
         self._facts_due = True
         self._use(identity)
 
