@@ -17,6 +17,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +40,8 @@ ANALYSIS_LOOK_S = 2.0
 ATTEMPTS = 5
 BACKOFF_S = 0.3
 CHUNK_BYTES = 1024 * 1024
+IN_PARTS_BYTES = 8 * CHUNK_BYTES
+"""Length from which an upload that broke off is worth going on with."""
 
 
 class ClientError(Exception):
@@ -207,15 +210,28 @@ class Client(AdministrationCalls):
     def upload(self, path: Path) -> str:
         """Store a file under its SHA-256, which is returned; a file that is there already is stored once."""
         digest = _sha256(path)
-
-        def body() -> Iterator[bytes]:
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
-        self._request("PUT", f"/v1/blobs/{digest}", make_content=body, headers=headers, attempts=ATTEMPTS)
+        if path.stat().st_size >= IN_PARTS_BYTES:
+            self._upload_in_parts(path, digest)
+        else:
+            headers = _upload_headers(path, 0)
+            content = partial(_rest_of, path, 0)
+            self._request("PUT", f"/v1/blobs/{digest}", make_content=content, headers=headers, attempts=ATTEMPTS)
         return digest
+
+    def _upload_in_parts(self, path: Path, digest: str) -> None:
+        """Send the file; after a lost connection, or in a later call, only what has not arrived yet."""
+        for attempt in range(1, ATTEMPTS + 1):
+            offset = int(self._read(f"/v1/blobs/{digest}/upload")["received_bytes"])
+            headers = _upload_headers(path, offset) | {"Upload-Offset": str(offset), "Upload-Complete": "true"}
+            content = partial(_rest_of, path, offset)
+            try:
+                self._request("PATCH", f"/v1/blobs/{digest}", make_content=content, headers=headers, attempts=1)
+            except ClientError as err:
+                if attempt == ATTEMPTS or not (isinstance(err, ControllerUnreachable) or err.problem.get("retry")):
+                    raise
+                time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+            else:
+                return
 
     # jobs
 
@@ -412,6 +428,17 @@ class Client(AdministrationCalls):
                     raise _error_of(response)
             time.sleep(BACKOFF_S * 2 ** (attempt - 1))
         raise AssertionError("attempts must be at least 1")
+
+
+def _upload_headers(path: Path, offset: int) -> dict[str, str]:
+    return {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size - offset)}
+
+
+def _rest_of(path: Path, offset: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def _sha256(path: Path) -> str:

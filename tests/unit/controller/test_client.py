@@ -84,6 +84,50 @@ def test_waiting_asks_for_versions_newer_than_the_last_seen() -> None:
     assert seen == [3, 4, 5]
 
 
+def test_a_long_upload_goes_on_where_it_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "IN_PARTS_BYTES", 4)
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"0123456789")
+    arrived = bytearray()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"received_bytes": len(arrived)})
+        assert int(request.headers["Upload-Offset"]) == len(arrived)
+        assert int(request.headers["Content-Length"]) == 10 - len(arrived)
+        part = request.read()
+        if not arrived:
+            arrived.extend(part[:3])
+            raise httpx.WriteError("connection lost")
+        if len(arrived) == 3:
+            arrived.extend(part[:4])
+            return httpx.Response(409, json={"code": "upload_offset_mismatch", "retry": True})
+        arrived.extend(part)
+        return httpx.Response(201)
+
+    assert make_client(handler).upload(file) == hashlib.sha256(b"0123456789").hexdigest()
+    assert arrived == b"0123456789"
+
+
+def test_a_long_upload_that_is_refused_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "IN_PARTS_BYTES", 0)
+    (tmp_path / "model.onnx").touch()
+    methods: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        problem = {"code": "quota_exceeded", "retry": False}
+        return (
+            httpx.Response(200, json={"received_bytes": 0})
+            if request.method == "GET"
+            else httpx.Response(507, json=problem)
+        )
+
+    with pytest.raises(ClientError) as caught:
+        make_client(handler).upload(tmp_path / "model.onnx")
+    assert (caught.value.code, methods) == ("quota_exceeded", ["GET", "PATCH"])
+
+
 def test_an_upload_names_the_hash_of_its_bytes(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights" * 1000)
