@@ -1,10 +1,13 @@
 """HTTP to the controller: one method per endpoint of ``/agent/v1``, every trouble a coded error, retries as values."""
 
+import logging
 import random
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -13,11 +16,12 @@ from edgefleet_agent.errors import (
     ControllerError,
     CredentialRefused,
     RequestRefused,
+    SettingsInvalid,
     StaleAttempt,
     Unreachable,
     UpgradeNeeded,
 )
-from edgefleet_agent.settings import AGENT_VERSION
+from edgefleet_agent.settings import AGENT_VERSION, AgentSettings
 from edgefleet_agent.wire.messages import (
     ClaimRequest,
     ClaimResponse,
@@ -31,6 +35,8 @@ from edgefleet_agent.wire.messages import (
     RotateResponse,
     SigningKeys,
 )
+
+log = logging.getLogger(__name__)
 
 NO_CONTENT, PARTIAL_CONTENT = 204, 206
 UNAUTHORIZED, CONFLICT, RANGE_REFUSED, UPGRADE_REQUIRED = 401, 409, 416, 426
@@ -63,6 +69,19 @@ class Download(NamedTuple):
     chunks: Iterator[bytes]
 
 
+def open_http(settings: AgentSettings) -> httpx.Client:
+    """Connections to the settings' controller. With a ``ca_file``, that authority alone is trusted."""
+    address = settings.controller or ""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as err:
+        raise SettingsInvalid("ca_file {} can't be used ({}); name a PEM file".format(settings.ca_file, err)) from err
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        log.warning("%s is not encrypted: credentials and results can be read on the way", address)
+    return httpx.Client(base_url=address, verify=context)
+
+
 class ControllerClient:
     """Speaks ``/agent/v1`` on an httpx client whose base address is the controller."""
 
@@ -89,10 +108,15 @@ class ControllerClient:
             return _parse(RotateResponse, self._post("rotate", request))
 
     def claim(self, request: ClaimRequest) -> Optional[ClaimResponse]:
-        """Wait for work; None when there is nothing to do."""
+        """Wait for work; None when there is nothing to do; Unreachable when the controller asks to come back later."""
         with _conflict_refuses():
             response = self._post("claim", request, timeout_s=request.wait_s + CLAIM_MARGIN_S)
-        return None if response.status_code == NO_CONTENT else _parse(ClaimResponse, response)
+        if response.status_code != NO_CONTENT:
+            return _parse(ClaimResponse, response)
+        later_s = _seconds(response.headers.get("Retry-After"))
+        if later_s is not None:
+            raise Unreachable("the controller has more waiting boards than it holds", later_s, NO_CONTENT)
+        return None
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         """Extend the lease of a run."""

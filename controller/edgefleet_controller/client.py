@@ -119,9 +119,21 @@ class Client(AdministrationCalls):
         """One device by identifier or name."""
         return self._read(f"/v1/devices/{reference}")
 
-    def hold_device(self, reference: str) -> JsonObject:
-        """Keep a device free of new runs."""
-        return self._send("POST", f"/v1/devices/{reference}/hold", {})
+    def hold_device(self, reference: str, reason: str | None = None, for_s: float | None = None) -> JsonObject:
+        """Keep a device free of new runs, until it is released or for so many seconds."""
+        return self._send("POST", f"/v1/devices/{reference}/hold", {"reason": reason, "for_s": for_s})
+
+    def drain_device(self, reference: str, reason: str | None = None) -> JsonObject:
+        """Let a device finish its run and take no more."""
+        return self._send("POST", f"/v1/devices/{reference}/drain", {"reason": reason})
+
+    def patch_device(self, reference: str, changes: Mapping[str, object]) -> JsonObject:
+        """Change labels, cool-down, windows, or whether the device is reserved."""
+        return self._send("PATCH", f"/v1/devices/{reference}", dict(changes))
+
+    def device_runs(self, device_id: str) -> list[JsonObject]:
+        """The newest runs of a device."""
+        return list(self._read("/v1/runs", {"device": device_id, "limit": 50})["items"])
 
     def release_device(self, reference: str) -> JsonObject:
         """End a hold."""

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from edgefleet_controller.blobs.garbage import Rules, collect
 from edgefleet_controller.db.database import NEWS_TOPICS, Change
 from edgefleet_controller.devices import repository as devices
+from edgefleet_controller.devices import upkeep
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.runs import repository as runs
@@ -38,6 +39,7 @@ class Sweeper:
             tasks.create_task(_repeat(self.wake_waiting, settings.scan_interval_s))
             tasks.create_task(_repeat(self.end_leases, settings.scan_interval_s))
             tasks.create_task(_repeat(self.finish_cancels, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.end_holds, settings.scan_interval_s))
             tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s))
             tasks.create_task(
                 _repeat(self._services.desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s)
@@ -77,6 +79,23 @@ class Sweeper:
         with self._services.database.writing() as session:
             run_service.expire_leases(session, self._rules)
             run_service.withdraw_revoked(session)
+
+    def end_holds(self) -> None:
+        """Give boards runs again whose hold has come to its end."""
+        with self._services.database.reading() as session:
+            ends_at = upkeep.next_end_of_hold(session)
+        if ends_at is not None and ends_at <= self._services.clock.now():
+            with self._services.database.writing() as session:
+                upkeep.release_ended_holds(session)
+
+    def finish_cancels(self) -> None:
+        """Close cancelled jobs that no agent works on any more."""
+        with self._services.database.reading() as session:
+            job_ids = jobs.cancelling_without_lease(session)
+        for job_id in job_ids:
+            self._services.engine.cancel_job(job_id)
+            with self._services.database.writing() as session:
+                job_service.finish_cancel(session, job_id)
 
     def finish_cancels(self) -> None:
         """Close cancelled jobs that no agent works on any more."""

@@ -1,6 +1,7 @@
 """The agent as the controller sees it."""
 
 import logging
+import secrets
 import shutil
 import time
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Agent:
         self._may_enrol_again = False
         self._credentials = Credentials(stores.state_directory)
         self._nonce = ""
+        self._boot, self._n_claims = secrets.token_hex(16), 0
 
     def serve(self, max_runs: Optional[int] = None) -> None:
         """Take runs until a stop is requested or ``max_runs`` are done.
@@ -164,6 +166,7 @@ class Agent:
 
     def _claim_order(self) -> Optional[RunOrder]:
         asked_s = self._clock()
+        self._n_claims += 1  # kept while the same claim is sent again, so that a lost answer is repeated
         with self._workshop.stop.idle():
             response = self._persist(self._claim)
         if response is None:
@@ -198,7 +201,14 @@ class Agent:
         wait_s = min(50.0, self._known().enrolment.poll_wait_s)
         sent = facts if self._facts_due else None
         self._nonce = self._credentials.new_nonce()
-        request = ClaimRequest(wait_s=wait_s, facts_sha256=facts_sha256(facts), facts=sent, nonce=self._nonce)
+        request = ClaimRequest(
+            wait_s=wait_s,
+            facts_sha256=facts_sha256(facts),
+            facts=sent,
+            nonce=self._nonce,
+            boot=self._boot,
+            claim=self._n_claims,
+        )
         response = self._client.claim(request)
         self._facts_due = False
         return response

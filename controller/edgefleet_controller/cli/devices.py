@@ -1,5 +1,7 @@
 """``edgefleet device`` and ``edgefleet token``."""
 
+import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -9,13 +11,20 @@ from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOptio
 
 JsonObject = dict[str, Any]
 
-device_app = typer.Typer(no_args_is_help=True, help="Boards: register, list, show, hold, release, revoke.")
+device_app = typer.Typer(
+    no_args_is_help=True, help="Boards: register, list, show, hold, drain, release, set, window, revoke."
+)
 token_app = typer.Typer(
     no_args_is_help=True,
     help="Join tokens of boards (create) and API tokens of people and programs (issue, ls, revoke).",
 )
 
 NameArgument = Annotated[str, typer.Argument(help="Name or identifier of the device.")]
+UntilOption = Annotated[
+    str | None, typer.Option(help="How long, such as 90m, 8h or 2d, or until when, such as 2026-12-01T08:00Z.")
+]
+DRAIN_POLL_S = 1.0
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @device_app.command("add")
@@ -82,17 +91,84 @@ def show(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = No
 
 
 @device_app.command("hold")
-def hold(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
-    """Keep a board free of new runs, for example to work on it by hand."""
+def hold(
+    name: NameArgument,
+    reason: Annotated[str | None, typer.Option(help="Why, for others to read.")] = None,
+    until: UntilOption = None,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Take a board: it is given no new runs, for example while you work on it by hand."""
+    for_s = _seconds(until)
     with reported_errors(), open_client(url, data_dir) as client:
-        console.print(f"{client.hold_device(name)['name']} is held; end it with: edgefleet device release {name}")
+        held = client.hold_device(name, reason, for_s)
+    ends = f" until {held['held_until']}" if held["held_until"] else ""
+    console.print(f"{held['name']} is held{ends}; end it with: edgefleet device release {name}")
+
+
+@device_app.command("drain")
+def drain(
+    name: NameArgument,
+    reason: Annotated[str | None, typer.Option(help="Why, for others to read.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the board holds no run.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Let a board finish its run and take no more, before it is switched off."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        device = client.drain_device(name, reason)
+        while wait and any(run["state"] == "leased" for run in client.device_runs(device["id"])):
+            time.sleep(DRAIN_POLL_S)
+    said = "holds no run now" if wait else "finishes its run"
+    console.print(f"{device['name']} {said} and takes no more; end it with: edgefleet device release {name}")
 
 
 @device_app.command("release")
 def release(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
-    """End a hold."""
+    """Give a held, draining or quarantined board runs again."""
     with reported_errors(), open_client(url, data_dir) as client:
         console.print(f"{client.release_device(name)['name']} takes runs again")
+
+
+@device_app.command("set")
+def change(
+    name: NameArgument,
+    label: Annotated[list[str] | None, typer.Option(help="key=value; key= removes the label. Repeatable.")] = None,
+    cool_down: Annotated[float | None, typer.Option(min=0, help="Pause after each run, in seconds.")] = None,
+    reserved: Annotated[
+        bool | None,
+        typer.Option("--reserved/--not-reserved", help="Only runs that name the board, or that no other could do."),
+    ] = None,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Change a board's labels, its pause between runs, or whether it is reserved."""
+    changes: JsonObject = {"cool_down_s": cool_down, "is_reserved": reserved}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if label:
+        changes["labels"] = {key: text or None for key, text in _labels(label).items()}
+    with reported_errors(), open_client(url, data_dir) as client:
+        print_json(client.patch_device(name, changes))
+
+
+@device_app.command("window")
+def window(
+    name: NameArgument,
+    at: Annotated[str | None, typer.Option(metavar="HH:MM", help="Begin of a weekly window, UTC.")] = None,
+    days: Annotated[str | None, typer.Option(help="Its days, such as sat,sun; without: every day.")] = None,
+    lasts: Annotated[str, typer.Option(help="Its length, such as 90m or 2h.")] = "1h",
+    reason: Annotated[str | None, typer.Option(help="Why, for others to read.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all windows of the board first.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Add a weekly maintenance window, in which the board is given no run; times are UTC by the controller's clock."""
+    added: JsonObject = {"kind": "weekly", "at": at, "duration_s": _seconds(lasts), "reason": reason}
+    if days:
+        added["days"] = days.split(",")
+    with reported_errors(), open_client(url, data_dir) as client:
+        present = [] if clear else client.device(name)["windows"] or []
+        print_json(client.patch_device(name, {"windows": present + ([added] if at else [])})["windows"])
 
 
 @device_app.command("revoke")
@@ -128,3 +204,22 @@ def _labels(pairs: list[str]) -> dict[str, str]:
             fail("label_invalid", f"{pair!r} is not key=value", status=2)
         labels[key] = value
     return labels
+
+
+def _seconds(text: str | None) -> float | None:
+    """Seconds of ``90m``, ``8h``, ``2d`` or until an instant with a zone; None for None."""
+    if text is None:
+        return None
+    if text[-1:] in UNITS_S and text[:-1].replace(".", "", 1).isdigit():
+        return float(text[:-1]) * UNITS_S[text[-1]]
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        fail(
+            "time_invalid",
+            f"{text!r} is neither a length such as 90m, 8h or 2d, nor an instant such as 2026-12-01T08:00Z",
+            status=2,
+        )
+    if instant.tzinfo is None:
+        fail("time_invalid", f"{text!r} names no zone; append Z for UTC", status=2)
+    return (instant - datetime.now(UTC)).total_seconds()

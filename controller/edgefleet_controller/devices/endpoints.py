@@ -5,11 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response, status
 
 from edgefleet_controller.db.tables import Device
-from edgefleet_controller.devices import enrolment, repository, service
+from edgefleet_controller.devices import enrolment, repository, service, upkeep
 from edgefleet_controller.devices.schemas import (
     DeviceCreate,
     DeviceCreated,
+    DevicePatch,
     DeviceView,
+    HoldRequest,
     JoinTokenCreate,
     JoinTokenView,
 )
@@ -61,20 +63,53 @@ def accept_device(device_id: str, session: WriteSession, services: ServicesOf, r
     return _view(session, services, device)
 
 
+@router.patch("/devices/{device_id}")
+def patch_device(
+    device_id: str,
+    body: DevicePatch,
+    session: WriteSession,
+    services: ServicesOf,
+    response: Response,
+    if_match: IfMatch = None,
+) -> DeviceView:
+    """Change labels, cool-down, maintenance windows, or whether the board is reserved."""
+    return _shown(upkeep.patch(session, device_id, body, if_match), session, services, response)
+
+
 @router.post("/devices/{device_id}/hold")
 def hold_device(
-    device_id: str, session: WriteSession, services: ServicesOf, response: Response, if_match: IfMatch = None
+    device_id: str,
+    session: WriteSession,
+    services: ServicesOf,
+    response: Response,
+    body: HoldRequest | None = None,
+    if_match: IfMatch = None,
 ) -> DeviceView:
-    """Give the board no more work; a run it holds is finished."""
-    return _change(device_id, "hold", session, services, response, if_match)
+    """Take the board: it is given no more runs; one that it holds is finished."""
+    held = upkeep.hold(session, device_id, body or HoldRequest(), "held", if_match)
+    return _shown(held, session, services, response)
+
+
+@router.post("/devices/{device_id}/drain")
+def drain_device(
+    device_id: str,
+    session: WriteSession,
+    services: ServicesOf,
+    response: Response,
+    body: HoldRequest | None = None,
+    if_match: IfMatch = None,
+) -> DeviceView:
+    """Let the board run dry before it is switched off: like a hold, but nobody takes it."""
+    draining = upkeep.hold(session, device_id, body or HoldRequest(), "draining", if_match)
+    return _shown(draining, session, services, response)
 
 
 @router.post("/devices/{device_id}/release")
 def release_device(
     device_id: str, session: WriteSession, services: ServicesOf, response: Response, if_match: IfMatch = None
 ) -> DeviceView:
-    """Give a held board work again."""
-    return _change(device_id, "release", session, services, response, if_match)
+    """Give a held, draining or quarantined board runs again."""
+    return _shown(upkeep.release(session, device_id, if_match), session, services, response)
 
 
 @router.post("/devices/{device_id}/revoke")
@@ -82,15 +117,12 @@ def revoke_device(
     device_id: str, session: WriteSession, services: ServicesOf, response: Response, if_match: IfMatch = None
 ) -> DeviceView:
     """End the board's credential for good; its next request is refused and its queued runs fail."""
-    revoked = _change(device_id, "revoke", session, services, response, if_match)
+    revoked = service.revoke(session, device_id, if_match)
     runs.withdraw_revoked(session)
-    return revoked
+    return _shown(revoked, session, services, response)
 
 
-def _change(
-    device_id: str, action: str, session: WriteSession, services: Services, response: Response, if_match: str | None
-) -> DeviceView:
-    device = service.change_state(session, device_id, action, if_match)
+def _shown(device: Device, session: Any, services: Services, response: Response) -> DeviceView:
     response.headers["ETag"] = service.etag(device)
     return _view(session, services, device)
 

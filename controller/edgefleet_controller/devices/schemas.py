@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from edgefleet_controller.dispatch.windows import Window
 
 DeviceKind = Literal["physical", "simulated", "emulated", "replay"]
-DeviceState = Literal["registered", "pending", "active", "held", "revoked"]
+DeviceState = Literal["registered", "pending", "active", "held", "draining", "quarantined", "revoked"]
 PresenceState = Literal["never", "online", "draining", "offline"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name: Any = Field(
@@ -44,7 +46,36 @@ class DeviceView(BaseModel):
     last_seen_at: datetime | None = Field(description="last sign of life, UTC")
     enrolled_at: datetime | None = Field(description="when the agent enrolled, UTC")
     created_at: datetime = Field(description="when it was registered, UTC")
+    held_by: str | None = Field(description="who keeps it from runs; `controller` for a quarantine")
+    held_reason: str | None = Field(description="why")
+    held_until: datetime | None = Field(description="when it takes runs again by itself, UTC; null: by a release only")
+    windows: list[Window] | None = Field(description="maintenance windows, in which it is given no run")
+    cool_down_s: float = Field(description="pause after each of its runs, seconds")
+    rests_until: datetime | None = Field(description="end of the present pause, UTC")
+    is_reserved: bool = Field(description="takes only runs that name it, or that no other board could do")
+    failures: list[dict[str, Any]] | None = Field(description="its failed runs in a row, newest last")
     version: int = Field(description="rises with every change; its ETag is this number in quotes")
+
+
+class HoldRequest(BaseModel):
+    """Why a board is kept from runs, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str | None = Field(default=None, max_length=500, description="why, for others to read")
+    until: AwareDatetime | None = Field(default=None, description="when it takes runs again; null: when it is released")
+    for_s: float | None = Field(default=None, gt=0, le=366 * 86400, description="the same as a duration in seconds")
+
+
+class DevicePatch(BaseModel):
+    """What is to change; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+    labels: dict[str, str | None] = Field(
+        default_factory=dict, max_length=64, description="labels to set; null removes one"
+    )
+    cool_down_s: float = Field(default=0.0, ge=0, le=86400, description="pause after each of its runs, seconds")
+    is_reserved: bool = Field(default=False, description="take only runs that name it, or that no other board could do")
+    windows: list[Window] = Field(default_factory=list, max_length=50, description="all maintenance windows")
 
 
 class JoinTokenCreate(BaseModel):

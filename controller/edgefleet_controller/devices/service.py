@@ -97,28 +97,17 @@ def _choose_one(session: Session, name_or_id: str) -> Device:
     return device
 
 
-_TRANSITIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "hold": (("active", "held"), "held"),
-    "release": (("active", "held"), "active"),
-    "revoke": (("registered", "active", "held", "revoked"), "revoked"),
-}
-
-
-def change_state(session: Session, name_or_id: str, action: str, if_match: str | None) -> Device:
-    """Hold, release or revoke; repeating it changes nothing. ``if_match`` guards against a change in between."""
+def revoke(session: Session, name_or_id: str, if_match: str | None) -> Device:
+    """End the device's credential for good; repeating it changes nothing. ``if_match`` guards against a change in between."""
     device = repository.find_locked(session, name_or_id)
     if device is None:
         raise NotFound(f"No device is called {name_or_id!r}; list them with `edgefleet device ls`.")
     if if_match is not None and if_match.strip() not in ("*", etag(device)):
         raise VersionMismatch(f"The device is at version {device.version}, the request was about {if_match}.")
-    allowed, new_state = _TRANSITIONS[action]
-    if device.state not in allowed:
-        raise StateForbids(f"A device that is {device.state} cannot be changed by {action}.")
-    if device.state != new_state:
-        device.state = new_state
+    if device.state != "revoked":
+        device.state = "revoked"
         device.version += 1
-    if new_state == "revoked":
-        device.credential_sha256 = None
+    device.credential_sha256 = None
     announce(session, "device", device.id)
     session.flush()
     return device

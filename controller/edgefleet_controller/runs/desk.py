@@ -1,16 +1,14 @@
 """Where devices hand in claims, heartbeats and reports: memory in front of the store."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import Change, Database
-from edgefleet_controller.db.tables import Run
 from edgefleet_controller.dispatch import changes as changes
 from edgefleet_controller.dispatch.group_commit import GroupCommit
 from edgefleet_controller.dispatch.lease_book import Lease, LeaseBook
@@ -19,7 +17,7 @@ from edgefleet_controller.dispatch.work import WorkIndex
 from edgefleet_controller.runs import repository, service
 from edgefleet_controller.runs.aftermath import Aftermath, Note
 from edgefleet_controller.runs.heartbeats import Heartbeats
-from edgefleet_controller.runs.leasing import Claimant, Leased, lease_next
+from edgefleet_controller.runs.leasing import Claimant, Leased, lease_next, with_work
 from edgefleet_controller.runs.orphans import Fate, fate_of, holder
 from edgefleet_controller.runs.reporting import Completion, Handed, complete_all
 from edgefleet_controller.runs.rules import LeaseRules
@@ -215,18 +213,17 @@ class Desk:
         try:
             with self._database.transaction() as connection:
                 leased = lease_next(connection, _one_each(claimants), now, until)
+                waiting = with_work(connection, [one.card.id for one in claimants])
         except IntegrityError:
             if len(wanted) > 1:
                 raise  # each on its own
-            leased = {}  # another claim of this device was faster
+            leased, waiting = {}, {wanted[0].card.id}  # another claim of this device was faster
         for claimant in claimants:
             found = leased.get(claimant.card.id)
             if found is not None:
                 self._note_lease(found, claimant)
-                if not found.has_more:
-                    self.work.settle(found.device_id, (), count)
         self.aftermath.add([_leased_note(one, self.roster.get(one.device_id)) for one in leased.values()])
-        self._settle_work([one for one in claimants if one.card.id not in leased], count)
+        self._settle_work(claimants, leased, waiting, count)
         answered: set[str] = set()
         answers: list[Leased | Exception | None] = []
         for one in wanted:
@@ -241,17 +238,17 @@ class Desk:
         for sha256 in claimant.fitting:
             self.wake_fitting(sha256)
 
-    def _settle_work(self, idle: Collection[Claimant], count: int) -> None:
-        if not idle:
-            return
-        ids = {one.card.id for one in idle}
-        with self._database.reading() as session:
-            query = select(Run.device_id).where(Run.device_id.in_(ids), Run.state == "queued").distinct()
-            waiting = set(session.scalars(query))
-            still_open = repository.open_requirements(session) if any(one.fitting for one in idle) else {}
-        for one in idle:
-            gone = set(one.fitting) - set(still_open)
-            self.work.settle(one.card.id if one.card.id not in waiting else "", gone, count)
+    def _settle_work(
+        self, claimants: Collection[Claimant], leased: Mapping[str, Leased], waiting: Collection[str], count: int
+    ) -> None:
+        """Forget work that the store did not have."""
+        still_open: Collection[str] = ()
+        if any(one.fitting and one.card.id not in leased for one in claimants):
+            with self._database.reading() as session:
+                still_open = repository.open_requirements(session).keys()
+        for one in claimants:
+            gone = set(one.fitting) - set(still_open) if one.card.id not in leased else ()
+            self.work.settle("" if one.card.id in waiting else one.card.id, gone, count)
 
     async def report(self, handed: Handed) -> Completion:
         """Accept a report, once; raises why not."""

@@ -68,8 +68,6 @@ def _open_head(*, with_artifact: bool) -> Select[Any]:
 
 
 def _lease(which: ColumnElement[bool], **values: Any) -> Any:
-    more = aliased(Run)
-    waits = select(more.id).where(more.device_id == Run.device_id, more.state == "queued", more.id != Run.id)
     return (
         update(Run)
         .where(which, Run.state == "queued")
@@ -91,11 +89,16 @@ def _lease(which: ColumnElement[bool], **values: Any) -> Any:
             Run.comparison_id,
             cast(Run.order, Text).label("order"),
             select(Variant.name).where(Variant.id == Run.variant_id).scalar_subquery().label("variant_name"),
-            exists(waits).label("has_more"),
         )
         .execution_options(synchronize_session=False)
     )
 
+
+WITH_WORK: Final = select(Device.id).where(
+    Device.id.in_(bindparam(DEVICES, expanding=True)),
+    exists(select(Run.id).where(Run.device_id == Device.id, Run.state == "queued")),
+)
+"""Those of the devices that queued runs name."""
 
 HEADS: Final = _heads()
 """The next run that names each device: by priority, among equals one whose file the device has, then by age."""

@@ -43,8 +43,6 @@ class Leased:
     variant_name: str | None
     order: str
     until: datetime
-    has_more: bool = True
-    """whether more runs that name the device wait"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,11 @@ def lease_next(
         rows = [{sql.RUN: leased[device_id].run_id, sql.HOLDER: holder} for device_id, holder in held.items()]
         connection.execute(sql.NOTE_HOLDER, rows)
     return leased
+
+
+def with_work(connection: Connection, device_ids: Sequence[str]) -> set[str]:
+    """Those of the devices that queued runs name."""
+    return set(connection.scalars(sql.WITH_WORK, {sql.DEVICES: list(device_ids)})) if device_ids else set()
 
 
 def _heads(connection: Connection, device_ids: Sequence[str], now: datetime) -> dict[str, str]:
@@ -133,5 +136,4 @@ def _leased(row: Any, until: datetime) -> Leased:
         variant_name=row.variant_name,
         order=row.order,
         until=until,
-        has_more=row.has_more,
     )

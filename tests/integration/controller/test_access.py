@@ -61,7 +61,9 @@ VIEWER = {
 OPERATOR = {
     "POST /v1/devices",
     "POST /v1/devices/{device_id}/accept",
+    "PATCH /v1/devices/{device_id}",
     "POST /v1/devices/{device_id}/hold",
+    "POST /v1/devices/{device_id}/drain",
     "POST /v1/devices/{device_id}/release",
     "POST /v1/devices/{device_id}/revoke",
     "POST /v1/join-tokens",
