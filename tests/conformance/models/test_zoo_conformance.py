@@ -13,9 +13,12 @@ from edgefleet_compression.candidate import TorchCandidate, float_network, load_
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.splitting import split_seeded
+from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.models.blocks import find_units
 from edgefleet_compression.models.specs import ARCHITECTURES
+from edgefleet_compression.models.transformer import TransformerEncoder
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import AnyPass, Budget, Quantize, StructuredPrune, Student, Train
+from edgefleet_compression.passes.specs import AnyPass, Budget, Quantize, RemoveBlocks, StructuredPrune, Student, Train
 from edgefleet_compression.tasks import new_candidate
 from edgefleet_compression.testing import TINY_ARGUMENTS, TINY_TEXT_ARGUMENTS, tiny_data, tiny_text_data
 
@@ -115,6 +118,20 @@ def test_half_of_the_channels_can_go(made: tuple[TorchCandidate, DataSet], tmp_p
     assert record.after.macs < 0.75 * record.before.macs
     assert record.after.n_parameters < record.before.n_parameters
     assert_file_gives_the_same_network(pruned, torch.from_numpy(made[1].test.x), tmp_path)
+
+
+def test_blocks_that_keep_the_shape_can_go(made: tuple[TorchCandidate, DataSet], tmp_path: Path) -> None:
+    """Or the pass says that there are none; the only layer of an encoder stays."""
+    units = find_units(made[0].model).values()
+    spec = RemoveBlocks(n_blocks=1, n_samples=16)
+    if isinstance(made[0].model, TransformerEncoder) or not any(unit.kind == "identity" for unit in units):
+        with pytest.raises(PassRefused) as caught:
+            applied(spec, made)
+        assert caught.value.code == "nothing_to_remove"
+        return
+    shallower = applied(spec, made)
+    assert shallower.history[-1].after.n_parameters < shallower.history[-1].before.n_parameters
+    assert_file_gives_the_same_network(shallower, torch.from_numpy(made[1].test.x), tmp_path)
 
 
 def test_pruned_network_trains_on(made: tuple[TorchCandidate, DataSet]) -> None:
