@@ -26,7 +26,9 @@ class ObjectBlobStore:
     """Files under ``<url>/ab/cd/<sha256>``; ``cache`` holds copies and what is being received."""
 
     def __init__(self, url: str, cache: Path, cache_bytes: int) -> None:
-        options = {"use_listings_cache": False} if url.startswith("s3:") else {}
+        is_s3 = url.startswith(("s3:", "s3a:"))
+        options = {"use_listings_cache": False} if is_s3 else {}
+        self._has_folders = not is_s3
         self._files, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
         self._cache = LocalBlobStore(cache, self._publish)
@@ -113,7 +115,8 @@ class ObjectBlobStore:
     def _publish(self, temporary: Path, sha256: str) -> None:
         location = self._location(sha256)
         with _unavailable_is_coded():
-            self._files.makedirs(location.rsplit("/", 1)[0], exist_ok=True)
+            if self._has_folders:
+                self._files.makedirs(location.rsplit("/", 1)[0], exist_ok=True)
             self._files.put_file(str(temporary), location)
         self._cache.publish(temporary, sha256)
 
@@ -144,11 +147,23 @@ def _modified_at(facts: Mapping[str, Any]) -> datetime:
     raise StoreUnavailable("The object store does not say when its files were written, so none can be collected.")
 
 
+def _outages() -> tuple[type[Exception], ...]:
+    """What means that the object store did not answer: s3fs lets errors of botocore through that are no OSError."""
+    try:
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return (OSError,)
+    return (OSError, BotoCoreError)
+
+
+OUTAGES = _outages()
+
+
 @contextmanager
 def _unavailable_is_coded() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise
-    except OSError as err:
+    except OUTAGES as err:
         raise StoreUnavailable(f"The object store did not answer: {err}") from err

@@ -18,7 +18,7 @@ def s3_bucket() -> Iterator[str]:
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
     }
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
