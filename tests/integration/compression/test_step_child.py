@@ -331,37 +331,3 @@ def test_model_is_analysed_before_compression(child: subprocess.Popen[bytes], wo
     assert result["macs"] == result["macs_by_counter"]
     assert set(result["layers"][0]["rounded"]) == {"8", "4", "2"}
     assert [row["recipe"] for row in result["expected"]] == list(PRESETS)
-
-
-def test_own_onnx_file_is_analysed_in_its_torch_form(child: subprocess.Popen[bytes], workspace: Path) -> None:
-    recipe = {"name": "half", "passes": [{"kind": "structured_prune", "amount": 0.5, "round_to": 1, "min_channels": 1}]}
-    status, events = request(
-        child, task="analyze", model=workspace / "own.onnx", data=data_spec(workspace), recipes=[recipe], n_samples=4
-    )
-    assert status == 0
-    result = events[-1]["result"]
-    assert (result["form"], result["notes"]) == ("torch", ["converted_from_onnx"])
-    # convolution 1 -> 4, 3 x 3 on 8 x 8: 4 * 64 * 9 products; linear 4 -> 4
-    assert result["macs"] == result["macs_by_counter"] == 2304 + 16
-    assert result["n_samples"] == 4
-    # 2 channels of the convolution stay: 18 weights and 2 biases, 8 weights and 4 biases
-    assert (result["expected"][0]["size_bytes"], result["expected"][0]["macs"]) == (4 * 32, 1152 + 8)
-
-
-def test_onnx_file_without_a_torch_form_says_what_is_not_known_and_why(
-    child: subprocess.Popen[bytes], workspace: Path
-) -> None:
-    status, events = request(
-        child, task="analyze", model=workspace / "unusual.onnx", data=data_spec(workspace), threads=1
-    )
-    assert status == 0
-    result = events[-1]["result"]
-    assert (result["form"], result["macs"], result["macs_by_counter"]) == ("onnx", 2320, None)
-    assert result["unknown"] == dict.fromkeys(("macs_by_counter", "baseline", "pruned", "rounded"), "no_torch_form")
-    assert result["obstacles"] == ["operator Selu has no plain layer"]
-    # alive at once: the convolution's output and that of Selu, 4 * 64 numbers each
-    assert result["peak_activation_bytes"] == 2 * 1024
-    expected = {row["recipe"]: row for row in result["expected"]}
-    assert (expected["prune50"]["size_bytes"], expected["prune50"]["reason"]) == (None, "needs_torch_model")
-    # 36 + 16 weights, 8 biases; int8: scales of 8 channels too
-    assert (expected["baseline"]["size_bytes"], expected["int8"]["size_bytes"]) == (4 * 60, 52 + 32 + 32)

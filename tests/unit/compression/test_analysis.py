@@ -2,16 +2,20 @@
 
 import io
 import warnings
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from torch import nn
 
+from edgefleet_compression import tasks
 from edgefleet_compression.analysis import analyze, expect_size, measure_redundancy
 from edgefleet_compression.analysis.live_memory import peak_activation_bytes
 from edgefleet_compression.candidate import TorchCandidate
-from edgefleet_compression.context import Context
+from edgefleet_compression.context import Context, no_progress
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import DataInvalid, PassRefused
 from edgefleet_compression.evaluate import example_input
@@ -19,7 +23,8 @@ from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import Budget, Optimizer, Quantize, Train
 from edgefleet_compression.recipe import Recipe
-from edgefleet_compression.testing import tiny_text_candidate, tiny_text_data
+from edgefleet_compression.requests import AnalyzeRequest
+from edgefleet_compression.testing import tiny_data, tiny_onnx, tiny_text_candidate, tiny_text_data
 from edgefleet_compression.training.sparsify import weights_of
 
 FOUR_BITS = {"kind": "quantize", "weights": {"bits": 4}, "activations": None}
@@ -139,3 +144,46 @@ def test_a_quantized_candidate_is_not_analysed(candidate: TorchCandidate, data: 
     with pytest.raises(PassRefused) as caught:
         analyze(quantized, recipes=())
     assert caught.value.code == "already_quantized"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A person's own ONNX file, the same with an operator that has no layer, and data."""
+    (tmp_path / "own.onnx").write_bytes(tiny_onnx().SerializeToString())
+    unusual = tiny_onnx()
+    unusual.graph.node[1].op_type = "Selu"
+    (tmp_path / "unusual.onnx").write_bytes(unusual.SerializeToString())
+    data = tiny_data(n_samples=40)
+    assert data.train.y is not None
+    np.savez(tmp_path / "data.npz", x=data.train.x, y=data.train.y)
+    return tmp_path
+
+
+def analyzed_file(files: Path, name: str, **fields: Any) -> dict[str, Any]:
+    data = {"kind": "npz", "path": str(files / "data.npz")}
+    request = AnalyzeRequest.model_validate({"task": "analyze", "model": files / name, "data": data, **fields})
+    return tasks.analyze(request, no_progress)
+
+
+def test_own_onnx_file_is_analysed_in_its_torch_form(files: Path) -> None:
+    recipe = {"name": "half", "passes": [{"kind": "structured_prune", "amount": 0.5, "round_to": 1, "min_channels": 1}]}
+    result = analyzed_file(files, "own.onnx", recipes=[recipe], n_samples=4)
+    assert (result["form"], result["notes"]) == ("torch", ["converted_from_onnx"])
+    # convolution 1 -> 4, 3 x 3 on 8 x 8: 4 * 64 * 9 products; linear 4 -> 4
+    assert result["macs"] == result["macs_by_counter"] == 2304 + 16
+    assert result["n_samples"] == 4
+    # 2 channels of the convolution stay: 18 weights and 2 biases, 8 weights and 4 biases
+    assert (result["expected"][0]["size_bytes"], result["expected"][0]["macs"]) == (4 * 32, 1152 + 8)
+
+
+def test_onnx_file_without_a_torch_form_says_what_is_not_known_and_why(files: Path) -> None:
+    result = analyzed_file(files, "unusual.onnx")
+    assert (result["form"], result["macs"], result["macs_by_counter"]) == ("onnx", 2320, None)
+    assert result["unknown"] == dict.fromkeys(("macs_by_counter", "baseline", "pruned", "rounded"), "no_torch_form")
+    assert list(result["obstacles"]) == ["operator Selu has no plain layer"]
+    # alive at once: the convolution's output and that of Selu, 4 * 64 numbers each
+    assert result["peak_activation_bytes"] == 2 * 1024
+    expected = {row["recipe"]: row for row in result["expected"]}
+    assert (expected["prune50"]["size_bytes"], expected["prune50"]["reason"]) == (None, "needs_torch_model")
+    # 36 + 16 weights, 8 biases; int8: scales of 8 channels too
+    assert (expected["baseline"]["size_bytes"], expected["int8"]["size_bytes"]) == (4 * 60, 52 + 32 + 32)
