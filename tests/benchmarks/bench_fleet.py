@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "agent", "controller", "compression", "deploy")]
 from tests.benchmarks.fleet_load.controller_process import ControllerProcess, controller_running  # noqa: E402
 from tests.benchmarks.fleet_load.draining import measure_drain  # noqa: E402
+from tests.benchmarks.fleet_load.fault_runs import run_fault_schedules  # noqa: E402
 from tests.benchmarks.fleet_load.holding import measure_dispatch, measure_held, measure_reconnect  # noqa: E402
 from tests.benchmarks.fleet_load.postgres import PostgresServer, postgres_running  # noqa: E402
+from tests.benchmarks.fleet_load.process_schedules import figures_of, run_process_schedules  # noqa: E402
 from tests.benchmarks.fleet_load.ratios import Extent, measure_artifact, measure_ratios  # noqa: E402
 
 JsonObject = dict[str, Any]
@@ -72,6 +74,20 @@ async def drain(controller: ControllerProcess, quick: bool) -> JsonObject:
     return await measure_drain(controller, sizes, n_agents=20 if quick else 100)
 
 
+def faults(server: PostgresServer | None, quick: bool) -> JsonObject:
+    """Random schedules with crash points, inside this process."""
+    url = server.create_database() if server is not None else None
+    return run_fault_schedules(url, n_schedules=20 if quick else 1000, first_seed=1)
+
+
+def processes(server: PostgresServer | None, quick: bool) -> JsonObject:
+    """Schedules with real processes and kill -9."""
+    url = server.create_database() if server is not None else None
+    with tempfile.TemporaryDirectory(prefix="edgefleet-bench-") as folder:
+        return figures_of(run_process_schedules(Path(folder), url, server, n_schedules=10 if quick else 30, seed=1))
+
+
+FAULTS: dict[str, Callable[[PostgresServer | None, bool], JsonObject]] = {"faults": faults, "processes": processes}
 MEASURES: dict[str, Measure] = {
     "ratios": ratios,
     "artifact": artifact,
@@ -90,15 +106,22 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "held_poll_idle_core_share": ("held", "idle_core_share"),
     "dispatch_p95_ms_1000_agents": ("dispatch", "p95_ms"),
     "drain_exponent": ("drain", "exponent"),
+    "orphan_processes": ("processes", "orphan_processes"),
 }
 """Where in the details each figure comes from."""
+
+
+BOOKS = ("runs_lost", "runs_double_counted", "stale_writes_accepted")
+"""Counted by both kinds of fault schedules."""
 
 
 def main() -> int:
     """Measure, print and write; the exit status is 0 when everything asked for was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small fleets: to see that it works, not for figures")
-    parser.add_argument("--only", default=",".join(MEASURES), help="parts to measure; others keep the file's figures")
+    parser.add_argument(
+        "--only", default=",".join([*MEASURES, *FAULTS]), help="parts to measure; others keep the file's figures"
+    )
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
@@ -106,11 +129,11 @@ def main() -> int:
     found: JsonObject = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     for name in arguments.backends.split(","):
         details = found.setdefault("details", {}).setdefault(name, {})
-        with database_of(name) as url:
+        with server_of(name) as server:
             for part in wanted:
-                details[part] = measure_part(part, url(), quick=arguments.quick)
+                details[part] = measure_part(part, server, quick=arguments.quick)
                 say(f"{name} {part}: {json.dumps(details[part])}")
-        found.setdefault("backends", {})[name] = {key: look_up(details, path) for key, path in FIGURES.items()}
+        found.setdefault("backends", {})[name] = figures_of_backend(details)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
     say(json.dumps(found["backends"], indent=2))
@@ -118,27 +141,41 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def database_of(backend: str) -> Any:
-    """Gives a function that returns the URL of an empty database; None for SQLite in the data directory."""
+def server_of(backend: str) -> Iterator[PostgresServer | None]:
+    """A PostgreSQL of the bench's own; None for SQLite, which lies in the data directory."""
     if backend == "sqlite":
-        yield lambda: None
+        yield None
         return
     with postgres_running() as server:
-        make: Callable[[], str] = PostgresServer.create_database.__get__(server)
-        yield make
+        yield server
 
 
-def measure_part(part: str, database_url: str | None, *, quick: bool) -> JsonObject:
-    """One part over a fresh controller, with the conditions it was measured under."""
+def measure_part(part: str, server: PostgresServer | None, *, quick: bool) -> JsonObject:
+    """One part over a fresh store, with the conditions it was measured under."""
     conditions: JsonObject = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": os.getloadavg()[0]}
     started_s = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="edgefleet-bench-") as folder,
-        controller_running(Path(folder) / "data", database_url) as controller,
-    ):
-        figures = uvloop.run(MEASURES[part](controller, quick))
+    figures = FAULTS[part](server, quick) if part in FAULTS else _measure_load(part, server, quick=quick)
     took = {"took_s": round(time.monotonic() - started_s, 1), "load_after": os.getloadavg()[0], "quick": quick}
     return figures | {"conditions": conditions | took}
+
+
+def _measure_load(part: str, server: PostgresServer | None, *, quick: bool) -> JsonObject:
+    url = server.create_database() if server is not None else None
+    with (
+        tempfile.TemporaryDirectory(prefix="edgefleet-bench-") as folder,
+        controller_running(Path(folder) / "data", url) as controller,
+    ):
+        return uvloop.run(MEASURES[part](controller, quick))
+
+
+def figures_of_backend(details: JsonObject) -> JsonObject:
+    """The plain numbers; null where a part was not run."""
+    found = {key: look_up(details, path) for key, path in FIGURES.items()}
+    inside, outside = details.get("faults"), details.get("processes")
+    if inside is None or outside is None:
+        return found | dict.fromkeys(("fault_schedules", *BOOKS))
+    books = {name: inside["violations"].get(name, 0) + outside[name] for name in BOOKS}
+    return found | {"fault_schedules": inside["n_schedules"] + outside["n_schedules"], **books}
 
 
 def say(line: str) -> None:
