@@ -39,6 +39,10 @@ class AgentSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     controller: Optional[str] = Field(default=None, description="base address of the controller")
+    ca_file: Optional[str] = Field(
+        default=None,
+        description="the only authority to trust for the controller's certificate, PEM; default: the system's",
+    )
     join_token: Optional[str] = Field(default=None, description="one-time token for the first enrolment")
     name: Optional[str] = Field(default=None, description="wanted name of this device")
     board: Optional[str] = Field(default=None, description="board kind, where the detected one is wrong")

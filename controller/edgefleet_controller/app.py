@@ -30,6 +30,7 @@ from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.engine.protocol import Engine
 from edgefleet_controller.jobs import endpoints as jobs
 from edgefleet_controller.limits import BodyLimit
+from edgefleet_controller.listening import SafeEdge
 from edgefleet_controller.models import endpoints as models
 from edgefleet_controller.models.inspection import ChildInspector, Inspector
 from edgefleet_controller.observability import endpoints as observability
@@ -120,6 +121,7 @@ def create_app(
         },
     )
     app.add_middleware(ObservedRequests, logs_access=settings.log_access)
+    app.add_middleware(SafeEdge, proxies=settings.proxies)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -500,17 +500,18 @@ def connect(url: str | None, data_dir: Path) -> Client:
     the default port. The token: ``$EDGEFLEET_TOKEN`` or the data directory's operator token. ``$EDGEFLEET_PROJECT``
     names the project, ``$EDGEFLEET_CA_FILE`` the authority of a controller with a certificate of its own making.
     """
-    address = url or os.environ.get("EDGEFLEET_URL") or _served_url(data_dir) or "http://127.0.0.1:8470"
+    address = url or os.environ.get("EDGEFLEET_URL") or _served(data_dir, "url") or "http://127.0.0.1:8470"
     token = os.environ.get("EDGEFLEET_TOKEN") or _operator_token(data_dir)
-    ca_file = os.environ.get("EDGEFLEET_CA_FILE")
+    is_served_here = not url and not os.environ.get("EDGEFLEET_URL")
+    ca_file = os.environ.get("EDGEFLEET_CA_FILE") or (_served(data_dir, "ca_file") if is_served_here else None)
     return Client(
         address, token, project=os.environ.get("EDGEFLEET_PROJECT"), ca_file=Path(ca_file) if ca_file else None
     )
 
 
-def _served_url(data_dir: Path) -> str | None:
+def _served(data_dir: Path, name: str) -> str | None:
     try:
-        return str(json.loads((data_dir / "serve.json").read_text())["url"])
+        return str(json.loads((data_dir / "serve.json").read_text())[name])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -11,6 +11,10 @@ ControllerError                      500 internal_error
 │   ├── UnknownDeviceNamed           422 unknown_device
 │   ├── UnknownModelNamed            422 unknown_model
 │   ├── UnknownArtifactNamed         422 unknown_artifact
+│   ├── UnknownJobNamed              422 unknown_job
+│   ├── JobNeverComes                422 job_never_comes
+│   ├── DeadlinePassed               422 deadline_passed
+│   ├── NothingToMeasure             422 nothing_to_measure
 │   ├── ArtifactNotCompiled          422 artifact_not_compiled
 │   ├── RuntimeMissing               422 runtime_missing
 │   ├── DeviceCannotCompare          422 device_cannot_compare
@@ -33,7 +37,8 @@ ControllerError                      500 internal_error
 │   └── JoinTokenRefused             401 join_token_refused
 ├── NotAllowed                       403 not_allowed
 │   ├── ForeignOrigin                403 foreign_origin
-│   └── JoinTokenMismatch            403 join_token_mismatch
+│   ├── JoinTokenMismatch            403 join_token_mismatch
+│   └── NotThroughProxy              403 not_through_proxy
 ├── NotFound                         404 not_found
 ├── Conflict                         409 conflict
 │   ├── NameTaken                    409 name_taken
@@ -54,12 +59,12 @@ ControllerError                      500 internal_error
 │   ├── SamplesInvalid               422 samples_invalid
 │   └── SamplesDisagree              422 samples_disagree
 ├── UpgradeRequired                  426 upgrade_required
+├── TooManyRequests                  429 too_many_requests
 ├── InspectionFailed                 503 inspection_failed
 ├── StoreUnavailable                 503 store_unavailable
 ├── BlobDamaged                      500 blob_damaged
 ├── QuotaExceeded                    507 quota_exceeded
 └── DiskFull                         507 disk_full
-├── TooManyRequests                  429 too_many_requests
 """
 
 from typing import Any, Literal
@@ -153,6 +158,30 @@ class UnknownArtifactNamed(InvalidRequest):
     code = "unknown_artifact"
 
 
+class UnknownJobNamed(InvalidRequest):
+    """No job has this identifier; list them with `edgefleet job ls`."""
+
+    code = "unknown_job"
+
+
+class JobNeverComes(InvalidRequest):
+    """A job that this one is to wait for has failed or was cancelled; name another one, or none."""
+
+    code = "job_never_comes"
+
+
+class DeadlinePassed(InvalidRequest):
+    """The deadline is not in the future; name a later one."""
+
+    code = "deadline_passed"
+
+
+class NothingToMeasure(InvalidRequest):
+    """The job has no artifact: nothing of it was compiled; submit it again."""
+
+    code = "nothing_to_measure"
+
+
 class ArtifactNotCompiled(InvalidRequest):
     """The variant has no artifact: it was not compiled yet, or could not be; see `edgefleet job show`."""
 
@@ -205,11 +234,6 @@ class InvalidCursor(InvalidRequest):
     code = "invalid_cursor"
 
 
-class UnknownAxis(InvalidRequest):
-    """The front has no such axis; the message lists the axes."""
-
-    code = "unknown_axis"
-
 class ProjectRequired(InvalidRequest):
     """You have a role in several projects: say which one with the header X-Edgefleet-Project or --project."""
 
@@ -233,6 +257,11 @@ class DeviceKeyRefused(InvalidRequest):
 
     code, fault = "device_key_refused", "device"
 
+
+class UnknownAxis(InvalidRequest):
+    """The front has no such axis; the message lists the axes."""
+
+    code = "unknown_axis"
 
 
 class ProvenanceMixed(InvalidRequest):
@@ -294,16 +323,22 @@ class ForeignOrigin(NotAllowed):
     code = "foreign_origin"
 
 
-class NotFound(ControllerError):
-    """There is no such thing here, or it is not yours."""
+class NotThroughProxy(NotAllowed):
+    """This controller is reached through its proxy only; use the proxy's address."""
 
-    status, code, fault = 404, "not_found", "client"
+    code = "not_through_proxy"
+
 
 class JoinTokenMismatch(NotAllowed):
     """The join token is for another kind of board or another serial number; nothing was used up."""
 
     code, fault = "join_token_mismatch", "device"
 
+
+class NotFound(ControllerError):
+    """There is no such thing here, or it is not yours."""
+
+    status, code, fault = 404, "not_found", "client"
 
 
 class Conflict(ControllerError):
@@ -425,6 +460,16 @@ class UpgradeRequired(ControllerError):
     status, code, fault = 426, "upgrade_required", "device"
 
 
+class TooManyRequests(ControllerError):
+    """Too many requests, or too many failed ones, in a short time; wait as long as Retry-After says."""
+
+    status, code, fault, retry = 429, "too_many_requests", "client", True
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many requests, or too many failed ones; try again in {retry_after_s} s.")
+        self.headers = {"Retry-After": str(retry_after_s)}
+
+
 class InspectionFailed(ControllerError):
     """The inspection of the model ended without an answer; it was stopped for time or memory, or it crashed."""
 
@@ -453,13 +498,3 @@ class DiskFull(ControllerError):
     """The controller's disk is full; nothing was kept. Free space, then repeat the request."""
 
     status, code, retry = 507, "disk_full", True
-class TooManyRequests(ControllerError):
-    """Too many requests, or too many failed ones, in a short time; wait as long as Retry-After says."""
-
-    status, code, fault, retry = 429, "too_many_requests", "client", True
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many requests, or too many failed ones; try again in {retry_after_s} s.")
-        self.headers = {"Retry-After": str(retry_after_s)}
-
-

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import uvicorn
 from edgefleet_controller.app import create_app
 from edgefleet_controller.db.migrate import upgrade_to_head
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
+from edgefleet_controller.listening import ListeningRefused, require_safe_listening, server_options
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.store.errors import StoreInUse
 from edgefleet_controller.store.locks import data_dir_to_itself
@@ -21,7 +22,6 @@ from edgefleet_controller.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL_WORKER = "local"
 """Name of the worker beside the API; constant, so that a restart resumes its work."""
 
@@ -37,7 +37,10 @@ class ServeError(Exception):
 
 def serve_controller(settings: Settings, *, with_worker: bool) -> None:
     """Serve until SIGINT or SIGTERM. Migrates the store first; writes ``serve.json`` once it accepts requests."""
-    _refuse_public_address(settings.host)
+    try:
+        require_safe_listening(settings)
+    except ListeningRefused as err:
+        raise ServeError(err.code, err.message) from err
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(settings.data_dir), _listening(settings) as listener:
         upgrade_to_head(settings.resolved_database_url)
@@ -45,11 +48,12 @@ def serve_controller(settings: Settings, *, with_worker: bool) -> None:
         engine = DbosEngine(settings.resolved_engine_url)
         app = create_app(settings, engine=engine)
         host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         server = _AnnouncingServer(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75),
-            announcement=settings.data_dir / "serve.json",
-            url=url,
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, timeout_keep_alive=75, **server_options(settings)
+            ),
+            file=settings.data_dir / "serve.json",
+            announcement=_announcement(settings, host, port),
             release_held_requests=app.state.services.wakeups.close,
         )
         worker = WorkerProcess(settings, name=LOCAL_WORKER) if with_worker else None
@@ -69,21 +73,24 @@ class _AnnouncingServer(uvicorn.Server):
     """Tells where it listens once it does, and answers held long polls before it waits for requests to end."""
 
     def __init__(
-        self, config: uvicorn.Config, *, announcement: Path, url: str, release_held_requests: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        *,
+        file: Path,
+        announcement: Mapping[str, object],
+        release_held_requests: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._release_held_requests = release_held_requests
-        self._announcement = announcement
-        self._url = url
+        self._file, self._announcement = file, announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        partial = self._announcement.with_suffix(".partial")
-        partial.write_text(json.dumps({"url": self._url, "pid": os.getpid()}))
-        partial.replace(self._announcement)
-        log.info(
-            "edgefleet serves at %s; operator token in %s", self._url, self._announcement.parent / "operator.token"
-        )
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(json.dumps(self._announcement))
+        partial.replace(self._file)
+        token_file = self._file.parent / "operator.token"
+        log.info("edgefleet serves at %s; operator token in %s", self._announcement["url"], token_file)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._release_held_requests()
@@ -101,12 +108,13 @@ def _no_second_signal() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _refuse_public_address(host: str) -> None:
-    if host not in LOOPBACK:
-        raise ServeError(
-            "public_address_refused",
-            f"{host} is not a loopback address, and this version has no TLS: listen on 127.0.0.1 and put a TLS proxy before it",
-        )
+def _announcement(settings: Settings, host: str, port: int) -> dict[str, object]:
+    """What clients on this host need to find the API."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # what was bound, not what is bound
+    scheme = "https" if settings.tls_cert is not None else "http"
+    url = f"{scheme}://[{local}]:{port}" if ":" in local else f"{scheme}://{local}:{port}"
+    ca_file = {"ca_file": str(settings.tls_cert.resolve())} if settings.tls_cert is not None else {}
+    return {"url": url, "pid": os.getpid(), **ca_file}
 
 
 @contextmanager

@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8470, ge=0, le=65535, description="port to listen on; 0 takes a free one")
 
+    tls_cert: Path | None = Field(default=None, description="certificate of the API, PEM with its chain")
+    tls_key: Path | None = Field(default=None, description="private key of that certificate, PEM")
+    behind_proxy: str | None = Field(
+        default=None, description="IP addresses, with commas, of the TLS proxies that alone reach the API"
+    )
+
     lease_s: float = Field(default=60.0, gt=0, description="length of a lease")
     lease_margin_s: float = Field(default=30.0, ge=0, description="added to a silent window that an agent declares")
     heartbeat_s: float = Field(default=15.0, gt=0, description="interval of heartbeats that agents are told")
@@ -142,6 +148,11 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """Scratch space of steps and uploads."""
         return self.data_dir / "work"
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+        return tuple(part.strip() for part in (self.behind_proxy or "").split(",") if part.strip())
 
     @property
     def resolved_signing_key_file(self) -> Path:

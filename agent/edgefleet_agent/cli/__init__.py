@@ -82,6 +82,7 @@ def _add_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_controller(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controller", metavar="URL", help="base address, such as http://controller:8000")
     parser.add_argument("--join-token", metavar="TOKEN", help="one-time token; needed for the first start only")
+    parser.add_argument("--ca-file", metavar="PEM", help="the only authority to trust for the controller's certificate")
     parser.add_argument("--name", help="wanted name of this device")
     parser.add_argument("--state-dir", type=Path, help="folder for identity, cache and spool")
     _add_sensor(parser)

@@ -16,7 +16,7 @@ import httpx
 
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.cli.energy import best_meter, usable_sensors
-from edgefleet_agent.client import ControllerClient, RetryPolicy
+from edgefleet_agent.client import ControllerClient, RetryPolicy, open_http
 from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpgradeNeeded
 from edgefleet_agent.inventory import take_inventory
 from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
@@ -52,7 +52,7 @@ def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> in
     stop = StopSwitch()
     _handle_signals(stop)
     try:
-        with only_agent_in(state), httpx.Client(base_url=settings.controller or "") as http:
+        with only_agent_in(state), open_http(settings) as http:
             act(_build(http, settings, state, stop))
     except (CredentialRefused, UpgradeNeeded) as err:
         print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
@@ -66,7 +66,7 @@ def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> in
 
 
 def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
-    given = {name: getattr(options, name) for name in ("controller", "join_token", "name", "sensors")}
+    given = {name: getattr(options, name) for name in ("controller", "join_token", "name", "sensors", "ca_file")}
     settings = load_settings(state, given)
     if settings.controller is not None:
         return settings

@@ -12,7 +12,7 @@ from typing import Callable, Optional
 import httpx
 
 from edgefleet_agent.cache import ArtifactCache
-from edgefleet_agent.client import ControllerClient, RetryPolicy
+from edgefleet_agent.client import ControllerClient, RetryPolicy, open_http
 from edgefleet_agent.errors import AgentError, DrainRequested, SettingsInvalid
 from edgefleet_agent.inventory import Inventory
 from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
@@ -194,7 +194,7 @@ def _serve(plan: FleetPlan, member: Member, max_runs: Optional[int], hold: HoldS
     try:
         with ExitStack() as stack:
             stack.enter_context(hold(member.state))
-            http = stack.enter_context(httpx.Client(base_url=member.settings.controller or ""))
+            http = stack.enter_context(open_http(member.settings))
             with suppress(DrainRequested):
                 build_agent(plan, member, http).serve(max_runs=max_runs)
     except AgentError as err:

@@ -23,13 +23,20 @@ def serve(
     data_dir: DataDir = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; loopback unless you say otherwise.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate with its chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate, PEM.")] = None,
+    behind_proxy: Annotated[
+        str | None, typer.Option(help="IP addresses of the TLS proxies that alone reach the API, with commas.")
+    ] = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no worker process beside the API.")] = False,
 ) -> None:
     """Run the controller: API, pages and one worker process."""
     from edgefleet_controller.observability.requests import request_identifiers
     from edgefleet_controller.serve import ServeError, serve_controller
 
-    settings = read_settings(data_dir, host=host, port=port)
+    settings = read_settings(
+        data_dir, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, behind_proxy=behind_proxy
+    )
     configure_logging(settings.log_format, identify=request_identifiers)
     try:
         serve_controller(settings, with_worker=not no_worker)
@@ -99,9 +106,9 @@ def demo(
         fail(err.code, err.message)
 
 
-def read_settings(data_dir: Path | None, *, host: str | None = None, port: int | None = None) -> Settings:
+def read_settings(data_dir: Path | None, **options: Any) -> Settings:
     """The settings of the environment with what the command line says; ends the command if they cannot be."""
-    given: dict[str, Any] = {"data_dir": data_dir.resolve() if data_dir else None, "host": host, "port": port}
+    given: dict[str, Any] = {"data_dir": data_dir.resolve() if data_dir else None, **options}
     try:
         settings = Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as err:

@@ -55,7 +55,7 @@ def _serving(app: Any) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, proxy_headers=False))
         started = threading.Event()
         original = server.startup
 
@@ -108,6 +108,8 @@ class Device:
 
 class Fleet:
     """The controller under test and what a test needs of it."""
+
+    app: Any
 
     def __init__(self, url: str, services: Services, clock: FakeClock) -> None:
         self.url = url
@@ -317,6 +319,7 @@ def start_fleet(tmp_path: Path, migrated_sqlite: Path) -> Iterator[StartFleet]:
         )
         serving = _serving(app)
         fleet = Fleet(serving.__enter__(), app.state.services, clock)
+        fleet.app = app
         stack.extend([serving, fleet])
         return fleet
 
