@@ -98,4 +98,7 @@ def configure_logging(
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        library = logging.getLogger(name)
+        library.setLevel(logging.WARNING)
+        if not library.handlers:
+            library.addHandler(logging.NullHandler())  # dbos adds one of its own, in another format, if it finds none
