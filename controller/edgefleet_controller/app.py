@@ -50,6 +50,7 @@ from edgefleet_controller.signing.key_ring import KeyRing
 from edgefleet_controller.sweeper import Sweeper, make_listener
 from edgefleet_controller.wakeups import Wakeups
 from edgefleet_controller.web import install_pages
+from edgefleet_controller.workers import endpoints as workers
 
 ROUTERS: Sequence[APIRouter] = (
     health.router,
@@ -62,6 +63,7 @@ ROUTERS: Sequence[APIRouter] = (
     models.router,
     analyses.router,
     jobs.router,
+    workers.router,
     runs.router,
     results.router,
     comparisons.router,

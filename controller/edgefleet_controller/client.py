@@ -259,8 +259,12 @@ class Client(AdministrationCalls):
         seed: int | None = None,
         metric: str = "top1",
         no_cache: bool = False,
+        **rules: Any,
     ) -> JsonObject:
-        """Ask for every recipe x target x device; several settings multiply the runs once more. Raises ClientError with the reason where that is impossible."""
+        """Ask for every recipe x target x device; several settings multiply the runs once more. Raises ClientError with the reason where that is impossible.
+
+        ``rules``: priority, compute, after, deadline, max_failures and max_failure_share, as in ``POST /v1/jobs``.
+        """
         body: JsonObject = {
             "model": model,
             "recipes": list(recipes),
@@ -275,7 +279,21 @@ class Client(AdministrationCalls):
         elif settings:
             body["settings"] = [dict(one) for one in settings]
         body |= {"name": name} if name else {}
+        body |= {rule: value for rule, value in rules.items() if value is not None}
         return self._send("POST", "/v1/jobs", body, headers={"Idempotency-Key": str(uuid.uuid4())}, attempts=ATTEMPTS)
+
+    def remeasure_job(self, job_id: str, **changes: Any) -> JsonObject:
+        """Measure the job's artifacts again, in a new job that compresses nothing.
+
+        ``changes``: name, variants, devices, settings, priority, deadline, max_failures and max_failure_share; what is left
+        out is as it was.
+        """
+        body = {name: value for name, value in changes.items() if value is not None}
+        return self._send("POST", f"/v1/jobs/{job_id}/remeasure", body)
+
+    def workers(self) -> list[JsonObject]:
+        """Worker processes that the controller knows, with their queues and state."""
+        return list(self._pages("/v1/workers"))
 
     def jobs(self) -> list[JsonObject]:
         """All jobs, without their variants."""
@@ -359,6 +377,10 @@ class Client(AdministrationCalls):
     def results(self, job_id: str) -> list[JsonObject]:
         """One row for each variant and device."""
         return list(self._pages("/v1/results", {"job": job_id}))
+
+    def has_partial_results(self, job_id: str) -> bool:
+        """Whether the job has not ended, or was stopped before all was measured."""
+        return bool(self._read("/v1/results", {"job": job_id, "limit": 1})["partial"])
 
     def front(
         self, job_id: str, x: str = "latency_p50_ms", y: str = "accuracy", *, provenance: str = "measured"

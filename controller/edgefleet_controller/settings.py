@@ -114,6 +114,17 @@ class Settings(BaseSettings):
         le=256,
         description="threads of a step; default is the host's cores. Workers that share caches need the same number",
     )
+    step_executor: Literal["subprocess", "ray"] = Field(
+        default="subprocess", description="where steps run: on the worker's host, or on a Ray cluster (extra ray)"
+    )
+    ray_address: str | None = Field(
+        default=None, description="the Ray cluster, such as auto or ray://head:10001; default: one on the worker's host"
+    )
+    queue_poll_s: float = Field(
+        default=0.2,
+        gt=0,
+        description="interval at which workers look for tasks; the same for all, the newest start wins",
+    )
     worker_heartbeat_s: float = Field(default=10.0, gt=0, description="interval of a worker's heartbeat and watchdog")
     worker_timeout_s: float = Field(
         default=60.0, gt=0, description="silence after which a worker counts as dead and others get its work"

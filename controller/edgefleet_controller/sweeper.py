@@ -13,6 +13,7 @@ from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.devices import upkeep
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
+from edgefleet_controller.jobs import waiting
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
 from edgefleet_controller.runs.rules import LeaseRules
@@ -45,6 +46,8 @@ class Sweeper:
                 _repeat(self._services.desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s)
             )
             tasks.create_task(_repeat(self._services.desk.aftermath.settle_stragglers, STRAGGLERS_S))
+            tasks.create_task(_repeat(self.release_jobs, settings.scan_interval_s))
+            tasks.create_task(_repeat(self.end_overdue_jobs, settings.scan_interval_s))
             tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
             tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
             tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
@@ -97,14 +100,21 @@ class Sweeper:
             with self._services.database.writing() as session:
                 job_service.finish_cancel(session, job_id)
 
-    def finish_cancels(self) -> None:
-        """Close cancelled jobs that no agent works on any more."""
+    def release_jobs(self) -> None:
+        """Begin jobs that waited for others."""
         with self._services.database.reading() as session:
-            job_ids = jobs.cancelling_without_lease(session)
+            job_ids = waiting.find_waiting(session)
         for job_id in job_ids:
-            self._services.engine.cancel_job(job_id)
             with self._services.database.writing() as session:
-                job_service.finish_cancel(session, job_id)
+                waiting.release(session, job_id)
+
+    def end_overdue_jobs(self) -> None:
+        """Stop jobs whose deadline is over."""
+        with self._services.database.reading() as session:
+            job_ids = waiting.find_overdue(session, self._services.clock.now())
+        for job_id in job_ids:
+            with self._services.database.writing() as session:
+                waiting.end_overdue(session, job_id)
 
     def flush_presence(self) -> None:
         """Store when devices were last heard of, in one transaction."""

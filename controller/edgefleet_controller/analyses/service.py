@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from edgefleet_controller.analyses import repository
 from edgefleet_controller.analyses.schemas import AnalysisCreate
+from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Analysis
 from edgefleet_controller.errors import NotFound, StateForbids
 from edgefleet_controller.jobs.service import choose_recipe
 from edgefleet_controller.models import service as models
-from edgefleet_controller.workflows.keys import canonical_sha256, tool_versions
+from edgefleet_controller.workflows.keys import tool_versions
 
 JsonObject = dict[str, Any]
 

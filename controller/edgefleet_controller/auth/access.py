@@ -61,6 +61,7 @@ _VIEWER = (
     "GET /v1/analyses/{analysis_id}",
     "GET /v1/jobs",
     "GET /v1/jobs/{job_id}",
+    "GET /v1/workers",
     "GET /v1/jobs/{job_id}/events",
     "GET /v1/runs",
     "GET /v1/runs/{run_id}",
@@ -92,6 +93,7 @@ _OPERATOR = (
     "POST /v1/analyses/{analysis_id}/cancel",
     "POST /v1/jobs",
     "POST /v1/jobs/{job_id}/cancel",
+    "POST /v1/jobs/{job_id}/remeasure",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
 )

@@ -13,6 +13,7 @@ from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
 from edgefleet_controller.cli.targets import list_targets
 from edgefleet_controller.cli.tokens import token_app
+from edgefleet_controller.cli.workers import list_workers
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +38,7 @@ app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)
 app.command("targets")(list_targets)
+app.command("workers")(list_workers)
 app.command()(backup)
 app.command("restore")(restore_backup)
 app.add_typer(store_app, name="store")

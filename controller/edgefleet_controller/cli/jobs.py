@@ -55,6 +55,21 @@ def submit(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compress again even if the same was done before.")
     ] = False,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high: a head start before other jobs.")] = None,
+    compute: Annotated[
+        str | None,
+        typer.Option(help="Where recipes that train run: cpu, gpu, or auto for a GPU where a worker has one."),
+    ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(help="Begin when this job has completed; may be given several times.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="End then, such as 2026-12-24T18:00:00Z, and keep what was measured.")
+    ] = None,
+    max_failures: Annotated[int | None, typer.Option(min=0, help="Stop when more runs have failed.")] = None,
+    max_failure_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Stop when a larger share of all runs has failed.")
+    ] = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Follow the job and print its results.")] = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
@@ -79,6 +94,12 @@ def submit(
             seed=seed,
             metric=metric,
             no_cache=no_cache,
+            priority=priority,
+            compute=compute,
+            after=after,
+            deadline=deadline,
+            max_failures=max_failures,
+            max_failure_share=max_failure_share,
         )
         if watch_it:
             _follow(client, job["id"], json_output=json_output)
@@ -118,6 +139,32 @@ def watch(
         _follow(client, job, json_output=json_output)
 
 
+@job_app.command("remeasure")
+def remeasure(
+    job: JobArgument,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Name of a variant; may be given several times; default: all.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Name of a device; may be given several times; default: the job's.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Follow the new job and print its results.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure a job's artifacts again; nothing is compressed or compiled."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        again = client.remeasure_job(job, variants=variant, devices=device, priority=priority)
+        if watch_it:
+            _follow(client, again["id"], json_output=json_output)
+        elif json_output:
+            print_json(again)
+        else:
+            console.print(f"Submitted {again['id']}. Follow it with: edgefleet job watch {again['id']}", markup=False)
+
+
 @job_app.command("cancel")
 def cancel(job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
     """Stop a job; what it has measured so far stays."""
@@ -131,10 +178,13 @@ def results(
     """Print a job's variants: size, accuracy, latency, memory, energy, verdict."""
     with reported_errors(), open_client(url, data_dir) as client:
         rows = client.results(job)
+        partial = not json_output and client.has_partial_results(job)
     if json_output:
         print_json(rows)
-    else:
-        print_results(rows)
+        return
+    print_results(rows)
+    if partial:
+        console.print("Partial: the job has not ended, or was stopped before all was measured.", markup=False)
 
 
 def front(

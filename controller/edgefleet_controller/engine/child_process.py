@@ -106,7 +106,7 @@ async def _converse(
     assert process.stderr is not None
     last_words = asyncio.create_task(_tail(process.stderr))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a child that died at once explains itself below
-        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.write(encode_request(request))
         await process.stdin.drain()
     outcome: JsonObject | None = None
     async for event in _events(process, module):
@@ -116,14 +116,11 @@ async def _converse(
         on_event(event)
     if outcome is None:
         await process.wait()
-        raise _crashed(module, process.returncode, await last_words)
+        raise crashed(module, process.returncode, await last_words)
     process.stdin.close()
     last_words.cancel()
     if outcome["event"] == "failed":
-        error = outcome.get("error") or {}
-        raise StepFailed(
-            str(error.get("code", "step_failed")), str(error.get("message", "")), dict(error.get("detail") or {})
-        )
+        raise failure_of(outcome)
     return dict(outcome.get("result") or {})
 
 
@@ -136,20 +133,36 @@ async def _events(process: asyncio.subprocess.Process, module: str) -> AsyncIter
             raise StepFailed("step_protocol", f"{module} wrote a line of more than {MAX_LINE_BYTES} bytes") from err
         if not line:
             return
-        try:
-            event = json.loads(line)
-        except ValueError as err:
-            raise StepFailed(
-                "step_protocol",
-                f"{module} wrote a line that is not JSON",
-                {"line": line[:200].decode(errors="replace")},
-            ) from err
-        if not isinstance(event, dict):
-            raise StepFailed("step_protocol", f"{module} wrote {type(event).__name__} where an event was expected")
-        yield event
+        yield decode_event(line, module)
 
 
-def _crashed(module: str, returncode: int | None, last_words: str) -> StepFailed:
+def encode_request(request: Mapping[str, Any]) -> bytes:
+    """The one line that a child reads first."""
+    return json.dumps(request).encode() + b"\n"
+
+
+def decode_event(line: bytes, module: str) -> JsonObject:
+    """The event on a line of the child's standard output; StepFailed(step_protocol) where there is none."""
+    try:
+        event = json.loads(line)
+    except ValueError as err:
+        detail = {"line": line[:200].decode(errors="replace")}
+        raise StepFailed("step_protocol", f"{module} wrote a line that is not JSON", detail) from err
+    if not isinstance(event, dict):
+        raise StepFailed("step_protocol", f"{module} wrote {type(event).__name__} where an event was expected")
+    return event
+
+
+def failure_of(outcome: Mapping[str, Any]) -> StepFailed:
+    """The error that a ``failed`` event carries."""
+    error = outcome.get("error") or {}
+    return StepFailed(
+        str(error.get("code", "step_failed")), str(error.get("message", "")), dict(error.get("detail") or {})
+    )
+
+
+def crashed(module: str, returncode: int | None, last_words: str) -> StepFailed:
+    """The error of a child that ended before it had a result."""
     detail: JsonObject = {"returncode": returncode, "last_words": last_words}
     if returncode is not None and returncode < 0:
         name = signal.Signals(-returncode).name

@@ -15,7 +15,6 @@ from edgefleet_agent.wire.log_lines import log_context
 from edgefleet_controller.engine.dbos_engine import APPLICATION_NAME, APPLICATION_VERSION, prepare_engine_database
 from edgefleet_controller.engine.protocol import JOBS_QUEUE, QUEUES, Task, TaskFunction
 
-POLLING_INTERVAL_S = 0.2
 SHORT_TASKS = 8
 """Tasks of the jobs queue side by side; they only read and write the store."""
 LONG_TASKS = 1
@@ -40,6 +39,7 @@ class WorkerOptions:
     engine_url: str
     executor_id: str
     queues: tuple[str, ...] = QUEUES
+    polling_interval_s: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse queues that nobody fills."""
@@ -66,7 +66,7 @@ def run_worker(
     DBOS.launch()
     for queue in QUEUES:
         n_tasks = SHORT_TASKS if queue == JOBS_QUEUE else LONG_TASKS
-        DBOS.register_queue(queue, worker_concurrency=n_tasks, polling_interval_sec=POLLING_INTERVAL_S)
+        DBOS.register_queue(queue, worker_concurrency=n_tasks, polling_interval_sec=options.polling_interval_s)
     if follow_stdin:
         threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
     log.info("worker %s takes work from %s", options.executor_id, ", ".join(options.queues))
@@ -82,7 +82,7 @@ def _config(options: WorkerOptions) -> DBOSConfig:
         executor_id=options.executor_id,
         serializer=DBOSPortableJSONSerializer(),
         log_level="WARNING",
-        notification_listener_polling_interval_sec=POLLING_INTERVAL_S,
+        notification_listener_polling_interval_sec=options.polling_interval_s,
     )
 
 

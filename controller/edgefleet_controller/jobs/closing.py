@@ -68,7 +68,8 @@ def _stop_after_failures(session: Session, job: Job) -> None:
 def count_failures(session: Session, job: Job) -> Failures:
     """Failed runs of the job; a variant that never became an artifact counts for all the runs it would have had."""
     n_variants = session.scalar(select(func.count()).select_from(Variant).where(Variant.job_id == job.id)) or 0
-    n_each = max(1, len(job.request.get("device_ids") or ())) * len(settings_of(job.request))
+    n_devices = job.request.get("any_of") or len(job.request.get("device_ids") or ())
+    n_each = max(1, n_devices) * len(settings_of(job.request))
     failed = select(func.count()).select_from(Run).where(Run.job_id == job.id, Run.state == "failed")
     has_run = select(Run.id).where(Run.variant_id == Variant.id).exists()
     lost = select(func.count()).select_from(Variant)

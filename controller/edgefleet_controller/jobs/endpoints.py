@@ -6,7 +6,15 @@ from fastapi import APIRouter, Header, Query, Response, status
 
 from edgefleet_controller.jobs import repository, service
 from edgefleet_controller.jobs.long_poll import wait_for_job
-from edgefleet_controller.jobs.schemas import JobCreate, JobEvents, JobEventView, JobSummary, JobView
+from edgefleet_controller.jobs.remeasuring import remeasure
+from edgefleet_controller.jobs.schemas import (
+    JobCreate,
+    JobEvents,
+    JobEventView,
+    JobSummary,
+    JobView,
+    RemeasureCreate,
+)
 from edgefleet_controller.pagination import Page, PageQuery
 from edgefleet_controller.services import ReadSession, ServicesOf, WriteSession
 
@@ -61,6 +69,14 @@ def list_events(
     rows = repository.events_after(session, job_id, after, limit)
     more = rows[-1].id if len(rows) == limit else None
     return JobEvents(items=[JobEventView.model_validate(row) for row in rows], next_after=more)
+
+
+@router.post("/jobs/{job_id}/remeasure", status_code=status.HTTP_202_ACCEPTED)
+def remeasure_job(job_id: str, body: RemeasureCreate, session: WriteSession, response: Response) -> JobView:
+    """Measure a job's artifacts once more, in a new job that compresses and compiles nothing."""
+    job = service.view(session, remeasure(session, job_id, body))
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED)

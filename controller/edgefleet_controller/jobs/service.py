@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_compression.presets import PRESETS
 from edgefleet_compression.recipe import Recipe, parse_recipe, recipe_sha256
+from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
@@ -17,6 +18,7 @@ from edgefleet_controller.db.tables import Device, Job, Model, Run, Variant
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.errors import (
     BoardMismatch,
+    DeadlinePassed,
     DuplicateName,
     InvalidRecipe,
     NotFound,
@@ -27,9 +29,12 @@ from edgefleet_controller.errors import (
 )
 from edgefleet_controller.jobs import repository
 from edgefleet_controller.jobs.events import mark_changed, record_event
+from edgefleet_controller.jobs.placement import choose_compute
 from edgefleet_controller.jobs.refusing import refuse_impossible
 from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
+from edgefleet_controller.jobs.turns import take_turns
+from edgefleet_controller.jobs.waiting import dependencies_of, wait_for
 from edgefleet_controller.models import service as models
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.suitability import is_board_of
@@ -40,7 +45,10 @@ SUBMIT = "POST /v1/jobs"
 IDLE_BECAUSE: Mapping[str, str] = MappingProxyType(
     {
         "registered": "has not enrolled yet; its runs wait until its agent starts with the join token",
+        "pending": "waits to be accepted; its runs wait until `edgefleet device accept`",
         "held": "is held; its runs wait until `edgefleet device release`",
+        "draining": "takes no more runs; its runs wait until `edgefleet device release`",
+        "quarantined": "is in quarantine after failures; its runs wait until `edgefleet device release`",
     }
 )
 """Why a device that a job may name takes no runs now."""
@@ -76,14 +84,18 @@ def create_job(session: Session, request: JobCreate) -> Job:
     for target in request.targets:
         if target not in TARGETS:
             raise UnknownTarget(f"No target is called {target!r}; the targets are {', '.join(sorted(TARGETS))}.")
-    chosen = devices.choose(session, request.devices)
+    chosen = devices.choose(session, request.devices, request.match, request.any_of)
     _refuse_boards(request.targets, chosen)
-    if len(recipes) * len(request.targets) * len(chosen) * request.n_settings > MAX_RUNS:
+    if len(recipes) * len(request.targets) * (request.any_of or len(chosen)) * request.n_settings > MAX_RUNS:
         raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
-    job = _new_job(session, request, model, chosen)
+    job = _new_job(session, request, model, recipes, chosen)
     variants = _variants(job, recipes, request.targets)
+    for variant, recipe in zip(variants, (recipe for recipe in recipes for _ in request.targets), strict=True):
+        variant.compute = choose_compute(session, request.compute, recipe)
+    take_turns(session, job, variants, request.priority)
     impossible = refuse_impossible(model, variants, TARGETS)
     repository.add(session, job, *variants)
+    wait_for(session, job, request.after)
     n_variants = len(recipes) * len(request.targets)
     swept = f", settings: {request.n_settings}" if request.n_settings > 1 else ""
     record_event(session, job.id, "submitted", f"variants: {n_variants}, devices: {len(chosen)}{swept}")
@@ -94,7 +106,8 @@ def create_job(session: Session, request: JobCreate) -> Job:
     for device in chosen:
         if device.state in IDLE_BECAUSE:
             record_event(session, job.id, "device_not_ready", f"{device.name} {IDLE_BECAUSE[device.state]}")
-    announce(session, "job_created", job.id)
+    if job.state == "queued":
+        announce(session, "job_created", job.id)
     return job
 
 
@@ -111,7 +124,8 @@ def view(session: Session, job: Job) -> JobView:
     session.flush()
     session.refresh(job)
     variants = [VariantView.model_validate(variant) for variant in repository.variants_of(session, job.id)]
-    return JobView(**JobSummary.model_validate(job).model_dump(), request=job.request, variants=variants)
+    after = dependencies_of(session, job.id)
+    return JobView(**JobSummary.model_validate(job).model_dump(), request=job.request, after=after, variants=variants)
 
 
 def request_cancel(session: Session, job_id: str) -> Job:
@@ -131,13 +145,13 @@ def request_cancel(session: Session, job_id: str) -> Job:
 
 
 def finish_cancel(session: Session, job_id: str) -> None:
-    """Close a job that is being cancelled, once no agent works on it any more."""
+    """Close a job that is being cancelled, once no agent works on it any more; failed if it was stopped for a reason."""
     job = repository.find_locked(session, job_id)
     if job is None or job.state != "cancelling":
         return
     runs.cancel_runs(session, Run.job_id == job_id)  # a step may have queued one in the meantime
     repository.cancel_variants(session, job_id)
-    set_job_state(session, job_id, "cancelled")
+    set_job_state(session, job_id, "cancelled" if job.error is None else "failed", job.error)
 
 
 def set_job_state(session: Session, job_id: str, state: str, error: dict[str, Any] | None = None) -> Job:
@@ -196,8 +210,13 @@ def _refuse_duplicates(names: Sequence[str], what: str) -> None:
         raise DuplicateName(f"Named twice among the {what}: {', '.join(twice)}.")
 
 
-def _new_job(session: Session, request: JobCreate, model: Model, chosen: Sequence[Device]) -> Job:
-    resolved = request.model_dump(mode="json") | {"device_ids": [device.id for device in chosen]}
+def _new_job(
+    session: Session, request: JobCreate, model: Model, recipes: Sequence[Recipe], chosen: Sequence[Device]
+) -> Job:
+    now = now_of(session)
+    if request.deadline is not None and request.deadline <= now:
+        raise DeadlinePassed(f"The deadline {request.deadline.isoformat()} is not in the future.")
+    resolved = request.model_dump(mode="json") | {"device_ids": [] if request.any_of else [device.id for device in chosen]}
     return Job(
         id=new_id("job"),
         name=request.name or model.name,
@@ -206,9 +225,23 @@ def _new_job(session: Session, request: JobCreate, model: Model, chosen: Sequenc
         request=resolved,
         progress=0.0,
         message="waits for a worker",
-        created_at=now_of(session),
+        created_at=now,
+        deadline_at=request.deadline,
+        identity_sha256=identity_of(request, model, recipes),
         version=1,
     )
+
+
+def identity_of(request: JobCreate, model: Model, recipes: Sequence[Recipe]) -> str:
+    """SHA-256 of what decides a job's artifacts, but for the versions of the tools, which the workers add to their keys."""
+    document = {
+        "model_sha256": model.blob_sha256,
+        "data": model.data,
+        "recipes": [recipe_sha256(recipe) for recipe in recipes],
+        "seeds": [recipe.seed if request.seed is None else request.seed for recipe in recipes],
+        "targets": list(request.targets),
+    }
+    return canonical_sha256(document)
 
 
 def _variants(job: Job, recipes: Sequence[Recipe], targets: Sequence[str]) -> list[Variant]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from edgefleet_controller.db.engine_tables import LeaderLease, Worker
 from edgefleet_controller.db.tables import Job, Run, Variant
@@ -85,7 +85,8 @@ def jobs_without_work(session: Session) -> Collection[str]:
 
 def runs_of_unsettled_variants(session: Session) -> Sequence[Run]:
     """One run of each variant that waits for its boards although all its runs have ended."""
-    unfinished = select(Run.id).where(Run.variant_id == Variant.id, Run.state.in_(("queued", "leased")))
+    other = aliased(Run)
+    unfinished = select(other.id).where(other.variant_id == Variant.id, other.state.in_(("queued", "leased")))
     query = select(Run).join(Variant, Variant.id == Run.variant_id)
     runs = session.scalars(query.where(Variant.state == "dispatched", ~unfinished.exists()))
     return list({run.variant_id: run for run in runs}.values())

@@ -2,9 +2,10 @@
 
 import asyncio
 
+from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.db.tables import Artifact
 from edgefleet_controller.workflows.compiled import store_compiled
-from edgefleet_controller.workflows.keys import JsonObject, artifact_key, canonical_sha256
+from edgefleet_controller.workflows.keys import JsonObject, artifact_key
 from edgefleet_controller.workflows.repository import VariantWork
 from edgefleet_controller.workflows.workbench import DEPLOY_STEP, Workbench
 from edgefleet_deploy.targets import get_target

@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.db.tables import Compression
 from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.workflows.compute import result_file
-from edgefleet_controller.workflows.keys import TORCH_DEVICES, JsonObject, canonical_sha256, compression_key
+from edgefleet_controller.workflows.keys import TORCH_DEVICES, JsonObject, compression_key
 from edgefleet_controller.workflows.recipes import recipe_of
 from edgefleet_controller.workflows.repository import VariantWork
 from edgefleet_controller.workflows.workbench import COMPRESSION_STEP, Workbench

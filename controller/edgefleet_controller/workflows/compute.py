@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgefleet_agent.wire.host_lock import hold_for_compute
-from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
+from edgefleet_controller.engine.child_process import ChildLimits, StepFailed
+from edgefleet_controller.engine.executors import StepExecutor, SubprocessExecutor
 
 JsonObject = dict[str, Any]
 
@@ -31,8 +32,16 @@ class _GivenUp(Exception):
 class HostCompute:
     """Gives steps the host: never beside a measurement of an agent on the same host."""
 
-    def __init__(self, work_dir: Path, *, limits: ChildLimits, lock_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        limits: ChildLimits,
+        lock_dir: Path | None = None,
+        executor: StepExecutor | None = None,
+    ) -> None:
         self._work_dir = work_dir
+        self._executor = executor or SubprocessExecutor()
         self._limits = limits
         self._lock_dir = lock_dir
 
@@ -81,7 +90,7 @@ class HostCompute:
             latest: list[JsonObject] = []
             reporter = asyncio.create_task(_report_regularly(latest, report))
             try:
-                return await run_child_step(
+                return await self._executor.run(
                     module,
                     request,
                     on_event=lambda event: latest.__setitem__(slice(None), [event]),

@@ -1,13 +1,12 @@
 """The caches' keys: what decides the bytes of a candidate, of an artifact and of an evaluation set."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from edgefleet_compression.recipe import recipe_sha256
+from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.workflows.compiled import COMPILED_FILES
 from edgefleet_controller.workflows.recipes import recipe_of
 from edgefleet_controller.workflows.repository import VariantWork
@@ -70,8 +69,3 @@ def tool_versions(names: Sequence[str]) -> dict[str, str | None]:
         except PackageNotFoundError:
             found[name] = None
     return found
-
-
-def canonical_sha256(value: object) -> str:
-    """SHA-256 of the value's canonical JSON; the key of a cache."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.engine_tables import FairClock
 from edgefleet_controller.blobs.repository import touch
+from edgefleet_controller.db.engine_tables import FairClock
 from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Variant
 from edgefleet_controller.jobs.fairness import FAIR_CLOCK, Priority, advanced
 

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,9 @@ def start_worker(
 
     compute: what runs the steps' child processes; a test's own, or this host's.
     """
-    options = WorkerOptions(settings.resolved_engine_url, name, queues or default_queues())
+    options = WorkerOptions(
+        settings.resolved_engine_url, name, queues or default_queues(), polling_interval_s=settings.queue_poll_s
+    )
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     database = Database.from_url(settings.resolved_database_url)
     with _only_process_of(settings.work_dir, name):
@@ -52,7 +54,7 @@ def start_worker(
             database=database,
             blobs=open_blob_store(settings),
             clock=SystemClock(),
-            compute=compute or HostCompute(settings.work_dir, limits=ChildLimits(timeout_s=settings.step_timeout_s)),
+            compute=compute or _host_compute(settings, options.queues),
             threads=settings.step_threads or os.cpu_count() or 1,
             journal=Journal(database),
             claims=StepClaims(database, presence.incarnation),
@@ -68,6 +70,19 @@ def start_worker(
             stop.set()
             engine.close()
             database.dispose()
+
+
+def _host_compute(settings: Settings, queues: Sequence[str]) -> HostCompute:
+    limits = ChildLimits(timeout_s=settings.step_timeout_s)
+    if settings.step_executor == "subprocess":
+        return HostCompute(settings.work_dir, limits=limits)
+    from edgefleet_controller.engine.ray_executor import RayExecutor
+
+    # one task of each queue runs at a time, so a worker of the gpu queue asks for one GPU
+    executor = RayExecutor(
+        settings.ray_address, n_cpus=float(settings.step_threads or 1), n_gpus=1.0 if GPU_QUEUE in queues else 0.0
+    )
+    return HostCompute(settings.work_dir, limits=limits, executor=executor)
 
 
 def watch_rules(settings: Settings) -> WatchRules:

@@ -48,6 +48,7 @@ VIEWER = {
     "GET /v1/runs",
     "GET /v1/runs/{run_id}",
     "GET /v1/results",
+    "GET /v1/workers",
     "GET /v1/front",
     "GET /v1/comparisons",
     "GET /v1/comparisons/{comparison_id}",
@@ -75,6 +76,7 @@ OPERATOR = {
     "POST /v1/analyses/{analysis_id}/cancel",
     "POST /v1/jobs",
     "POST /v1/jobs/{job_id}/cancel",
+    "POST /v1/jobs/{job_id}/remeasure",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
 }

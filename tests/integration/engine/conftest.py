@@ -8,16 +8,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import select
 
 from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.db.database import Database
-from edgefleet_controller.db.engine_tables import Worker
+from edgefleet_controller.db.engine_tables import LeaderLease, Worker
+from edgefleet_controller.db.migrate import upgrade_to_head
 from edgefleet_controller.db.tables import Blob, Device, Job, JobEvent, Model
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
 from edgefleet_controller.jobs import repository as jobs
@@ -28,7 +30,8 @@ from edgefleet_controller.settings import Settings
 HERE = Path(__file__).parent
 MARK = "EDGEFLEET_TEST_MARK"
 DEADLINE_S = 120
-HEARTBEAT_S, TIMEOUT_S = 0.3, 1.5
+HEARTBEAT_S, TIMEOUT_S = 0.3, 3600.0
+"""So long a time-out that no worker on a busy host is taken for dead; tests let time pass, see ``let_time_pass``."""
 FACTS = {"format": "onnx", "inputs": [], "outputs": [], "n_parameters": 1}
 
 
@@ -105,11 +108,22 @@ class Site:
         for task in tasks:
             (self.gates / task).unlink(missing_ok=True)
 
+    def forget_executions(self) -> None:
+        (self.gates / "executions").unlink(missing_ok=True)
+
     def executions(self, task: str) -> list[dict[str, Any]]:
         """What child processes of this task were begun."""
         path = self.gates / "executions"
         lines = path.read_text().splitlines() if path.exists() else []
         return [entry for entry in map(json.loads, lines) if entry["task"] == task]
+
+    def worker_of(self, child: psutil.Process) -> subprocess.Popen[bytes]:
+        """The worker that started this step."""
+        return next(worker for worker in self.workers if worker.pid == child.ppid())
+
+    def name_of(self, worker: "subprocess.Popen[bytes]") -> str:
+        assert isinstance(worker.args, list)
+        return str(worker.args[2])
 
     def children(self) -> list[psutil.Process]:
         """Step processes that are alive."""
@@ -131,14 +145,21 @@ class Site:
             return jobs.events_after(session, job_id, 0, 1000)
 
     def rows(self, table: type[Any], *where: Any) -> Sequence[Any]:
-        from sqlalchemy import select
-
         with self.database.reading() as session:
             return session.scalars(select(table).where(*where)).all()
 
     def worker_state(self, name: str) -> str | None:
         found = self.rows(Worker, Worker.name == name)
         return found[0].state if found else None
+
+    def let_time_pass(self, silent: str) -> None:
+        """As if this worker had been silent, and the leader had led, for longer than the time-out."""
+        by = timedelta(seconds=2 * TIMEOUT_S)
+        with self.database.writing() as session:
+            for worker in session.scalars(select(Worker).where(Worker.name == silent, Worker.state == "active")):
+                worker.heartbeat_at -= by
+            for lease in session.scalars(select(LeaderLease)):
+                lease.acquired_at -= by
 
     def wait_until(self, is_true: Callable[[], Any], what: str) -> Any:
         """Look again and again until it is true; other processes offer nothing to wait on."""
@@ -168,13 +189,11 @@ class Site:
         self.database.dispose()
 
 
-@pytest.fixture
-def site(tmp_path: Path, postgres_server: Any) -> Iterator[Site]:
-    """A store on PostgreSQL of its own, without workers."""
-    from edgefleet_controller.db.migrate import upgrade_to_head
-
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, postgres_server: Any) -> Iterator[Site]:
+    """A store on PostgreSQL of its own, without workers at first; its tests share it in their order."""
     url = postgres_server.create_database()
     upgrade_to_head(url)
-    site = Site(tmp_path, url)
+    site = Site(tmp_path_factory.mktemp("site"), url)
     yield site
     site.close()
