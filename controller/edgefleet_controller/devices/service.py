@@ -20,6 +20,8 @@ from edgefleet_controller.devices.schemas import (
     JoinTokenView,
     PresenceState,
 )
+from edgefleet_controller.dispatch.requirements import Requirement
+from edgefleet_controller.dispatch.roster import card_of
 from edgefleet_controller.errors import (
     NameTaken,
     NoDevices,
@@ -77,10 +79,25 @@ def find(session: Session, name_or_id: str) -> Device:
     return device
 
 
-def choose(session: Session, names_or_ids: Sequence[str] | None) -> list[Device]:
-    """The devices a job asks for, or all active ones; revoked and unknown ones are refused."""
+def choose(
+    session: Session,
+    names_or_ids: Sequence[str] | None,
+    requirement: Requirement | None = None,
+    n_wanted: int | None = None,
+) -> list[Device]:
+    """The devices a job asks for, or all active ones that meet the requirement; revoked and unknown ones are refused.
+
+    NoDevices if there is none, or fewer than ``n_wanted``.
+    """
     if names_or_ids is None:
-        chosen = repository.active_devices(session)
+        active = repository.active_devices(session)
+        chosen = [one for one in active if requirement is None or requirement.is_met_by(card_of(one))]
+        if requirement is not None and len(chosen) < (n_wanted or 1):
+            lacking = {one.name: requirement.why_not(card_of(one)) for one in active[:5] if one not in chosen}
+            said = "; ".join(f"{name} {why}" for name, why in lacking.items())
+            raise NoDevices(
+                f"{len(chosen)} of {len(active)} active devices meet the requirement: {said or 'no other'}."
+            )
     else:
         chosen = list({device.id: device for device in (_choose_one(session, name) for name in names_or_ids)}.values())
     if not chosen:
