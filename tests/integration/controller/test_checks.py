@@ -24,7 +24,7 @@ from edgefleet_controller.db.tables import Variant
 from edgefleet_controller.engine.child_process import ChildLimits
 from edgefleet_controller.engine.protocol import CPU_QUEUE, Task
 from edgefleet_controller.jobs import service as jobs
-from edgefleet_controller.workflows import compiling, dispatching
+from edgefleet_controller.workflows import compiling, dispatching, recipes
 from edgefleet_controller.workflows.compute import HostCompute
 from edgefleet_controller.workflows.journal import Journal
 from edgefleet_controller.workflows.steps import COMPILE_VARIANT, COMPRESS_VARIANT, DISPATCH_VARIANT, HostSteps
@@ -201,7 +201,7 @@ def jetson_target(monkeypatch: pytest.MonkeyPatch) -> str:
     """A target for one kind of board, as compilers for accelerators have them."""
     target = replace(TARGETS["onnxruntime"], name="jetson-only", boards=("jetson-nano",))
     monkeypatch.setattr(jobs, "TARGETS", {**TARGETS, target.name: target})
-    for module in (compiling, dispatching):
+    for module in (compiling, dispatching, recipes):
         monkeypatch.setattr(module, "get_target", {**TARGETS, target.name: target}.__getitem__)
     return target.name
 
