@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from edgefleet_compression.errors import StepError
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.engine.child_process import StepFailed
 from edgefleet_controller.errors import ControllerError, NotFound
@@ -19,6 +20,8 @@ def as_step_failure(err: Exception) -> StepFailed:
     """The coded error of a step; an unexpected one is logged with its traceback."""
     if isinstance(err, StepFailed):
         return err
+    if isinstance(err, StepError):  # for example a recipe of an older version that this one does not know
+        return StepFailed(err.code, err.message, err.detail)
     if isinstance(err, ControllerError):
         return StepFailed(err.code, err.message)
     if isinstance(err, OperationalError | InterfaceError):

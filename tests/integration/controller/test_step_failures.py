@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edgefleet_compression.errors import RecipeInvalid
 from edgefleet_controller.db.tables import Compression, Job, Variant
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed
 from edgefleet_controller.engine.protocol import BEGIN_JOB, CPU_QUEUE, JOBS_QUEUE, Task
@@ -103,6 +104,7 @@ def test_a_job_whose_model_file_is_gone_fails_with_a_code(fleet: Any, tmp_path: 
         (PermissionError(errno.EACCES, "Permission denied"), "internal_error"),
         (KeyError("candidate"), "internal_error"),
         (StepFailed("recipe_invalid", "no such pass"), "recipe_invalid"),
+        (RecipeInvalid("no such field", code="budget_ambiguous"), "budget_ambiguous"),
     ],
 )
 def test_an_end_that_would_come_again_fails_the_variant_and_with_the_last_one_the_job(
