@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
 from edgefleet_compression.errors import ModelFileInvalid
+from edgefleet_compression.onnx_bounds import refuse_excess
 from edgefleet_compression.precision import Precision
 from edgefleet_compression.structure import STRUCTURE_KEY, parse_structure
 
@@ -91,6 +92,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise ModelFileInvalid(f"{path.name} holds no ONNX graph.", code="file_corrupt")
+    refuse_excess(model, path.name)
     _refuse_foreign_parts(model, path.name)
     try:
         onnx.checker.check_model(model)

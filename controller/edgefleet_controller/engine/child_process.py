@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgefleet_controller.engine.isolation import can_isolate, isolate_network
+
 JsonObject = dict[str, Any]
 
 LAST_WORDS_BYTES = 4000
@@ -33,6 +35,11 @@ class ChildLimits:
     file_size_bytes: int | None = 2 * 1024**3
     address_space_bytes: int | None = None
     cpu_s: int | None = None
+    n_processes: int | None = None
+    """processes and threads of the user; the kernel does not hold root to it"""
+    n_open_files: int | None = None
+    network: bool = False
+    """whether it may reach others; without, it keeps its loopback only, where the kernel can do that"""
 
     def __post_init__(self) -> None:
         """Refuse limits that no step could keep."""
@@ -48,6 +55,17 @@ class ChildLimits:
             resource.setrlimit(resource.RLIMIT_AS, (self.address_space_bytes, self.address_space_bytes))
         if self.cpu_s is not None:
             resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_s, self.cpu_s))
+        if self.n_processes is not None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (self.n_processes, self.n_processes))
+        if self.n_open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.n_open_files, self.n_open_files))
+        if self.isolates_network:
+            isolate_network()
+
+    @property
+    def isolates_network(self) -> bool:
+        """Whether the child is cut off from the network."""
+        return not self.network and can_isolate()
 
 
 class StepFailed(Exception):
@@ -77,6 +95,7 @@ async def run_child_step(
     ``step_timed_out``, ``step_protocol`` where it did not come to one. The process group is gone on return.
     """
     bounds = limits or ChildLimits()
+    await asyncio.to_thread(lambda: bounds.isolates_network)  # finds out, once, before the first child is forked
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -10,6 +10,9 @@ from edgefleet_controller.errors import InspectionFailed, ModelRefused
 from edgefleet_controller.settings import Settings
 
 STEP_MODULE = "edgefleet_compression.step"
+MAX_PROCESSES = 4096
+"""Processes and threads of the controller's user, all together: ends a fork bomb, and leaves room for trainings."""
+
 _OURS = ("step_crashed", "step_timed_out", "step_protocol")
 """Codes of a child that came to no answer; any other is the inspection's verdict on the file."""
 
@@ -37,6 +40,8 @@ class ChildInspector:
             file_size_bytes=0,
             address_space_bytes=settings.inspect_memory_bytes,
             cpu_s=settings.inspect_cpu_s,
+            n_processes=MAX_PROCESSES,
+            n_open_files=1024,
         )
         return cls(limits)
 
