@@ -7,6 +7,7 @@ from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.auth.caller import project_for_new_rows
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.blobs import service
 from edgefleet_controller.blobs.delivery import send_blob
@@ -23,8 +24,6 @@ RunId = Annotated[str | None, Header(description="the run the file belongs to; 4
 Attempt = Annotated[int | None, Header(description="the attempt of that run; 409 if it is over")]
 UploadOffset = Annotated[int, Header(ge=0, description="byte of the file at which this part begins")]
 UploadComplete = Annotated[bool, Header(description="whether the file ends with this part")]
-PEOPLE = "people"
-"""Owner of the unfinished uploads of people: whoever sends the same file goes on with it."""
 PARTS: dict[int | str, dict[str, Any]] = {202: {"model": UploadState, "description": "the part is kept"}}
 BINARY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {}}}}}
 FILE: dict[int | str, dict[str, Any]] = {
@@ -52,14 +51,14 @@ async def upload_part(
 ) -> UploadState | BlobRef:
     """Upload a file in parts, each kept when the connection or the controller ends; the last is marked complete."""
     limit = await run_in_threadpool(_limit_of_person, services, sha256)
-    part = Part(sha256, PEOPLE, upload_offset)
+    part = Part(sha256, _project_as_owner(), upload_offset)
     return await _receive_part(services, part, request, response, limit, is_last=upload_complete)
 
 
 @router.get("/blobs/{sha256}/upload")
 def read_upload(sha256: Sha256, services: ServicesOf) -> UploadState:
     """How much of a file that is uploaded in parts has arrived: the next part begins there."""
-    return _state(services, sha256, PEOPLE)
+    return _state(services, sha256, _project_as_owner())
 
 
 @router.head("/blobs/{sha256}", include_in_schema=False)
@@ -133,6 +132,14 @@ async def _receive_part(
     received_bytes = await receive_part(services.blobs, part, request.stream(), limit)
     response.status_code = status.HTTP_202_ACCEPTED
     return UploadState(sha256=part.sha256, received_bytes=received_bytes)
+
+
+def _project_as_owner() -> str:
+    """Whose an unfinished upload is: people of one project go on with each other's, and nobody with another project's.
+
+    Otherwise whoever knows a hash and the last bytes could send those alone, and have the file.
+    """
+    return f"project {project_for_new_rows()}"
 
 
 def _state(services: Services, sha256: str, owner: str) -> UploadState:

@@ -1,7 +1,9 @@
 """What belongs to another project is not found: every route with an identifier, every list, every name in a body."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,6 +14,10 @@ from tests.integration.controller.conftest import (
     make_report,
 )
 from tests.integration.controller.test_access import ADMIN, OPERATOR, VIEWER, concrete
+
+from edgefleet_controller.db.tables import Analysis
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,32 @@ def client(fleet: Fleet, headers: dict[str, str]) -> httpx.Client:
 
 @pytest.fixture
 def two(fleet: Fleet) -> Iterator[TwoProjects]:
+    with two_projects(fleet) as made:
+        yield made
+
+
+@pytest.fixture
+def each_two(each_fleet: Fleet) -> Iterator[TwoProjects]:
+    """The same on each back end."""
+    with two_projects(each_fleet) as made:
+        yield made
+
+
+def analysis_of(model_sha256: str) -> Analysis:
+    return Analysis(
+        id="ana_theirs",
+        key_sha256="a" * 64,
+        model_sha256=model_sha256,
+        request={},
+        state="completed",
+        result={},
+        created_at=NOW,
+        requested_at=NOW,
+    )
+
+
+@contextmanager
+def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
     project = fleet.post("/v1/projects", {"name": "theirs"})
     fleet.post("/v1/projects", {"name": "others"})
     owner, stranger = client(fleet, fleet.add_user("admin", "theirs")), client(fleet, fleet.add_user("admin", "others"))
@@ -47,11 +79,15 @@ def two(fleet: Fleet) -> Iterator[TwoProjects]:
         comparison = owner.post("/v1/comparisons", json=compared)
         assert comparison.status_code == 202, comparison.text
         fleet.operator = administrator
+        model = owner.get("/v1/models").json()["items"][0]
+        with fleet.services.database.writing() as session:
+            session.add(analysis_of(model["blob_sha256"]))
         theirs = {
             "{device_id}": device.device_id,
             "{job_id}": job["id"],
             "{run_id}": run_id,
-            "{model_id}": owner.get("/v1/models").json()["items"][0]["id"],
+            "{model_id}": model["id"],
+            "{analysis_id}": "ana_theirs",
             "{comparison_id}": comparison.json()["id"],
             "{sha256}": artifact,
             "{project_id}": project["id"],
@@ -61,7 +97,8 @@ def two(fleet: Fleet) -> Iterator[TwoProjects]:
 
 
 def test_every_route_with_an_identifier_finds_only_one_s_own(two: TwoProjects) -> None:
-    uploads = ("PUT /v1/blobs/{sha256}",)  # whoever sends a file has it
+    # whoever sends a file has it, and asks how much of it has come from the own project
+    uploads = ("PUT /v1/blobs/{sha256}", "PATCH /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/upload")
     checked = 0
     for route in sorted(VIEWER | OPERATOR | ADMIN):
         method, path = route.split(" ")
@@ -74,7 +111,8 @@ def test_every_route_with_an_identifier_finds_only_one_s_own(two: TwoProjects) -
     assert checked > 15
 
 
-def test_the_owner_finds_all_of_it(two: TwoProjects) -> None:
+def test_the_owner_finds_all_of_it(each_two: TwoProjects) -> None:
+    two = each_two
     for route in sorted(VIEWER - {"GET /v1/artifacts/{sha256}/manifest"}):  # the fixture's artifact has none
         method, path = route.split(" ")
         answer = two.owner.request(method, concrete(path, two.theirs), params={"job": two.theirs["{job_id}"]})

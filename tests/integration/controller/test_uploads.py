@@ -84,7 +84,7 @@ def test_parts_of_another_file_are_refused_at_the_end_and_nothing_is_kept(fleet:
 
 
 def test_an_upload_that_is_being_received_is_not_received_twice(fleet: Fleet) -> None:
-    with fleet.services.blobs.resumed_writer(SHA, "people") as writer:
+    with fleet.services.blobs.resumed_writer(SHA, "project prj_default") as writer:
         writer.write(DATA[:10])
         answer = send(fleet, 0, DATA, last=True)
         assert (answer.status_code, answer.json()["code"]) == (409, "upload_in_progress")
@@ -129,6 +129,17 @@ def test_a_board_uploads_in_parts_only_for_the_run_it_holds(fleet: Fleet) -> Non
     answer = send(fleet, 0, DATA, path=f"/agent/v1/blobs/{SHA}", more=idle.headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "not_leased")
     fleet.operator = operator
+
+
+def test_the_unfinished_upload_of_another_project_is_not_gone_on_with(fleet: Fleet) -> None:
+    """Or else whoever knows a file's hash and its end could have all of it."""
+    fleet.post("/v1/projects", {"name": "theirs"})
+    theirs = fleet.add_user("operator", "theirs")
+    send(fleet, 0, DATA[:1000])
+    with httpx.Client(base_url=fleet.url, headers=theirs) as stranger:
+        assert stranger.get(f"{PATH}/upload").json()["received_bytes"] == 0
+        headers = {"Upload-Offset": "1000", "Upload-Complete": "true"}
+        assert stranger.patch(PATH, content=DATA[1000:], headers=headers).json()["code"] == "upload_offset_mismatch"
 
 
 def test_nobody_can_spoil_what_another_is_sending(fleet: Fleet) -> None:
