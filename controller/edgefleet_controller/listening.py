@@ -54,8 +54,10 @@ def require_safe_listening(settings: Settings) -> None:
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """Options of uvicorn. Its own proxy handling stays off: it trusts every process on the host."""
-    options: dict[str, Any] = {"proxy_headers": False, "server_header": False}
+    """Options of uvicorn. Its own proxy handling stays off: it trusts every process on the host. It logs as we do, so that
+    no secret gets into a line by its handlers.
+    """
+    options: dict[str, Any] = {"proxy_headers": False, "server_header": False, "log_config": None}
     if settings.tls_cert is not None:
         options |= {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
     return options

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Callable, Optional, TextIO
 
+from edgefleet_agent.wire.redaction import redact
+
 FIELDS = ("request_id", "job_id", "variant_id", "run_id", "device_id")
 """Identifiers that a line may carry."""
 
@@ -68,6 +70,10 @@ class TextFormatter(LineFormatter):
         carried = " ".join("{}={}".format(*pair) for pair in self.identifiers(record).items())
         return super().formatMessage(record) + (" [{}]".format(carried) if carried else "")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The line and its exception, without secrets."""
+        return redact(super().format(record))
+
 
 class JsonFormatter(LineFormatter):
     """One JSON object: time (RFC 3339 UTC), level, logger, message, identifiers, exception."""
@@ -83,7 +89,7 @@ class JsonFormatter(LineFormatter):
         }
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False)
+        return redact(json.dumps(document, ensure_ascii=False))
 
 
 def configure_logging(
