@@ -23,6 +23,7 @@ from edgefleet_controller.engine.child_process import (
     encode_request,
     failure_of,
 )
+from edgefleet_controller.engine.isolation import can_isolate
 
 JsonObject = dict[str, Any]
 
@@ -87,6 +88,7 @@ class RayExecutor:
 
 def child_events(module: str, request: JsonObject, limits: ChildLimits) -> Iterator[JsonObject]:
     """Run the child on this machine and yield its events, the outcome last; what a Ray task carries out."""
+    can_isolate()  # finds out, once, before the first child is forked
     process = subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from edgefleet_controller.client import Client
 from edgefleet_controller.db.tables import Artifact, Job, Run, Variant
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs.closing import close_if_done
 from edgefleet_controller.jobs.fairness import FIRST_TAG
+from edgefleet_controller.workers.presence import WorkerPresence
 from edgefleet_controller.workflows.dispatching import dispatch
 from edgefleet_controller.workflows.journal import Journal
 
@@ -204,6 +206,22 @@ class TestRemeasuring:
         give_artifact(fleet, job, 0)
         body = {"variants": ["int8"]}
         assert refusal(fleet, f"/v1/jobs/{job['id']}/remeasure", body) == "unknown_artifact"
+
+
+def test_the_client_carries_all_of_it(fleet: Any, model: JsonObject) -> None:
+    with Client(fleet.url, fleet.services.operator_token) as client:
+        first = client.submit_job(model["id"], recipes=["baseline"], priority="high", max_failures=3)
+        assert (first["priority"], first["request"]["max_failures"]) == ("high", 3)
+        assert client.has_partial_results(first["id"]) is True
+        second = client.submit_job(model["id"], recipes=["baseline"], after=[first["id"]])
+        assert second["state"] == "waiting"
+        give_artifact(fleet, first, 0)
+        assert client.remeasure_job(first["id"], variants=["baseline"])["remeasure_of"] == first["id"]
+        assert client.workers() == []
+        presence = WorkerPresence(fleet.services.database, "lab-1", ("cpu",), timeout_s=60.0)
+        presence.register()
+        [worker] = client.workers()
+        assert (worker["name"], worker["state"], worker["queues"]) == ("lab-1", "active", ["cpu"])
 
 
 def test_jobs_that_make_the_same_artifacts_have_the_same_identity(fleet: Any, model: JsonObject) -> None:
