@@ -23,7 +23,7 @@ from edgefleet_controller.db.database import Database
 
 ENDED_JOBS = ("completed", "failed", "cancelled")
 BREAK_WITHIN_S = 4.0
-DISK_BYTES = 8 << 20
+DISK_BYTES = 32 << 20
 N_SLOW = 50
 _COUNTS = text(
     "SELECT count(*), sum(CASE WHEN runs.state IN ('queued', 'leased') THEN 1 ELSE 0 END),"
@@ -146,7 +146,7 @@ class Breaker:
         """The disk of the agent's state, or of the controller's files, has no room for some seconds."""
         folder = self._rng.choice([self._fleet.state / "spool", self._fleet.home / "blobs"])
         ballast = folder / "ballast"
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), ballast.open("wb") as file:  # until there is no room
             while True:
                 file.write(bytes(4096))
                 file.flush()
