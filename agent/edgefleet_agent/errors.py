@@ -2,6 +2,7 @@
 
 AgentError
 ├── SettingsInvalid        an option or the settings file makes no sense
+├── UpdateFailed           a new version of the agent was not taken; the present one stays
 ├── MeasurementFailed      a run can't be measured; becomes the report's coded error
 ├── DownloadFailed         a file did not arrive whole; resume or give up
 │   ├── HashMismatch       ... and what arrived is not what was ordered
@@ -32,6 +33,12 @@ class SettingsInvalid(AgentError):
     """An option, an environment variable or the settings file makes no sense."""
 
     code = "settings_invalid"
+
+
+class UpdateFailed(AgentError):
+    """A new version of the agent was not taken, and the present one goes on; the message says why."""
+
+    code = "update_failed"
 
 
 class MeasurementFailed(AgentError):

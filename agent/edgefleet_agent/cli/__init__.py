@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_enrol(commands)
+    _add_update(commands)
     _add_bench(commands)
     _add_comparisons(commands)
     _add_profile(commands)
@@ -86,6 +87,16 @@ def _add_controller(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="wanted name of this device")
     parser.add_argument("--state-dir", type=Path, help="folder for identity, cache and spool")
     _add_sensor(parser)
+
+
+def _add_update(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "update", help="install a wheel of the agent beside this one; it is dropped if it does not check in"
+    )
+    parser.add_argument("wheel", type=Path, metavar="WHEEL", help="edgefleet_agent-VERSION-py3-none-any.whl")
+    parser.add_argument("--sha256", help="its hash; another file is refused")
+    parser.add_argument("--state-dir", type=Path, help="folder of the agent that is to be updated")
+    parser.set_defaults(command=_update)
 
 
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -205,6 +216,12 @@ def _enrol(options: argparse.Namespace) -> int:
     from edgefleet_agent.cli.serve import enrol
 
     return enrol(options)
+
+
+def _update(options: argparse.Namespace) -> int:
+    from edgefleet_agent.cli.serve import update
+
+    return update(options)
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 import argparse
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -17,12 +18,13 @@ import httpx
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.cli.energy import best_meter, usable_sensors
 from edgefleet_agent.client import ControllerClient, RetryPolicy, open_http
-from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpgradeNeeded
+from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpdateFailed, UpgradeNeeded
 from edgefleet_agent.inventory import take_inventory
 from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
 from edgefleet_agent.loop.identity import load_identity
 from edgefleet_agent.loop.one_run import Workshop
 from edgefleet_agent.loop.stopping import StopSwitch
+from edgefleet_agent.loop.versions import Versions
 from edgefleet_agent.measure.artifact import Bench
 from edgefleet_agent.measure.subject import EngineStore
 from edgefleet_agent.settings import AgentSettings, default_state_directory, load_settings
@@ -36,12 +38,26 @@ EXIT_INTERRUPTED = 130
 
 def serve(options: argparse.Namespace) -> int:
     """Serve a controller until stopped: SIGTERM or SIGINT ends after the current run, a second one at once."""
-    return _with_agent(options, lambda agent: agent.serve(max_runs=1 if options.once else None))
+    versions = Versions(options.state_dir or default_state_directory())
+    versions.hand_over(sys.argv[1:])
+    once = 1 if options.once else None
+    return _with_agent(options, lambda agent: agent.serve(max_runs=once, on_check_in=versions.confirm))
 
 
 def enrol(options: argparse.Namespace) -> int:
     """Enrol this board and end, so that the service that is started next needs no join token."""
     return _with_agent(options, lambda agent: print("enrolled as " + agent.enrol()))
+
+
+def update(options: argparse.Namespace) -> int:
+    """Install another version beside the present one; it takes over when the agent is started next."""
+    wheel: Path = options.wheel
+    if options.sha256 is not None and hashlib.sha256(wheel.read_bytes()).hexdigest() != options.sha256:
+        raise UpdateFailed("{} is another file than was announced; fetch it again".format(wheel.name))
+    state = options.state_dir or default_state_directory()
+    version = Versions(state).install(wheel)
+    print("version {} is installed; restart the agent: it goes back if the new one does not check in".format(version))
+    return 0
 
 
 def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> int:

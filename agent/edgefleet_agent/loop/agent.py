@@ -25,6 +25,7 @@ from edgefleet_agent.loop.one_run import Workshop, carry_out
 from edgefleet_agent.loop.trust import Asked
 from edgefleet_agent.settings import AgentSettings
 from edgefleet_agent.spool import Spool, SpooledRun
+from edgefleet_agent.wire.log_lines import log_context
 from edgefleet_agent.wire.messages import ClaimRequest, ClaimResponse, EnrolRequest, ReportRequest, RunOrder
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ class Agent:
         self._nonce = ""
         self._boot, self._n_claims = secrets.token_hex(16), 0
 
-    def serve(self, max_runs: Optional[int] = None) -> None:
-        """Take runs until a stop is requested or ``max_runs`` are done.
+    def serve(self, max_runs: Optional[int] = None, on_check_in: Callable[[], None] = lambda: None) -> None:
+        """Take runs until a stop is requested or ``max_runs`` are done; ``on_check_in`` after each answered claim.
 
         Raises CredentialRefused, UpgradeNeeded, RequestRefused or SettingsInvalid when going on makes no sense.
         """
@@ -79,6 +80,7 @@ class Agent:
                 try:
                     self.deliver_spool()
                     order = self._claim_order()
+                    on_check_in()
                 except CredentialRefused:
                     if not self._may_enrol_again:
                         raise
@@ -102,6 +104,10 @@ class Agent:
 
     def handle(self, order: RunOrder) -> None:
         """Carry out one order and deliver its report, or keep it for later."""
+        with log_context(run_id=order.run_id, device_id=self._known().enrolment.device_id):
+            self._handle(order)
+
+    def _handle(self, order: RunOrder) -> None:
         log.info("run %s, attempt %d: %s with %s", order.run_id, order.attempt, order.artifact_name, order.runtime)
         heart = Heart(self._client, order, self._known().enrolment.heartbeat_s, self._clock)
         try:

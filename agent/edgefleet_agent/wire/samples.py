@@ -33,6 +33,12 @@ def encode_samples(columns: Mapping[str, Sequence[int]], **header: object) -> by
 
 def decode_samples(blob: bytes) -> tuple[JsonObject, dict[str, list[int]]]:
     """Header and columns of a blob; raises SamplesInvalid when it is truncated, too large or of another format."""
+    header, columns = decode_arrays(blob)
+    return header, {name: values.tolist() for name, values in columns.items()}
+
+
+def decode_arrays(blob: bytes) -> "tuple[JsonObject, dict[str, array[int]]]":
+    """The same as arrays of int64, which numpy takes as they are."""
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(blob, MAX_BYTES)
@@ -50,7 +56,7 @@ def decode_samples(blob: bytes) -> tuple[JsonObject, dict[str, list[int]]]:
     return header, _columns(header, body)
 
 
-def _columns(header: JsonObject, body: bytes) -> dict[str, list[int]]:
+def _columns(header: JsonObject, body: bytes) -> "dict[str, array[int]]":
     names, n = header.get("columns"), header.get("n")
     if not isinstance(names, list) or not isinstance(n, int) or n < 0 or len(body) != 8 * n * len(names):
         raise SamplesInvalid("header and body disagree: n={}, columns={}, {} bytes".format(n, names, len(body)))
@@ -64,9 +70,9 @@ def _int64_le(values: Sequence[int]) -> bytes:
     return packed.tobytes()
 
 
-def _from_int64_le(raw: bytes) -> list[int]:
+def _from_int64_le(raw: bytes) -> "array[int]":
     packed = array("q")
     packed.frombytes(raw)
     if byteorder == "big":
         packed.byteswap()
-    return packed.tolist()
+    return packed

@@ -57,14 +57,25 @@ def check_report(card: Card, request: ReportRequest, blobs: BlobStore) -> Handed
     document = report.model_dump(mode="json")
     figures, refusal = None, None
     try:
-        verification.require_uploaded_samples(report, blobs)
-        if report.is_comparison:
-            verification.require_blocks(report, blobs)
-        else:
-            figures = verification.recompute_latency(report, blobs)
+        figures = _figures(report, blobs)
     except ReportRefused as err:
         refusal = err
     return Handed(card, request, document, hash_document(document), figures, refusal)
+
+
+def _figures(report: RunReport, blobs: BlobStore) -> LatencyFigures | None:
+    if report.is_comparison or report.latency_ms is None:
+        verification.require_uploaded_samples(report, blobs)
+        if report.is_comparison:
+            verification.require_blocks(report, blobs)
+            return None
+    else:
+        verification.require_uploaded_samples(report, blobs, but=verification.LATENCY_SAMPLES)
+    try:
+        return verification.recompute_latency(report, blobs)
+    except NotFound:
+        verification.require_uploaded_samples(report, blobs)
+        raise
 
 
 def hash_document(document: Mapping[str, Any]) -> str:

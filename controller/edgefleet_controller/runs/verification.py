@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
+import numpy as np
+
 from edgefleet_agent.statistics import LatencyFigures, summarize_latency, wilson_interval
 from edgefleet_agent.wire.comparison import FalsePositives
 from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import LatencySummary, RunReport
 from edgefleet_agent.wire.samples import SamplesInvalid as UnreadableSamples
-from edgefleet_agent.wire.samples import decode_samples
+from edgefleet_agent.wire.samples import decode_arrays, decode_samples
 from edgefleet_controller import errors
 from edgefleet_controller.blobs.store import BlobStore
 
@@ -104,9 +106,9 @@ def require_blocks(report: RunReport, blobs: BlobStore) -> None:
         _disagree("n_pairs", n_pairs, min(sides))
 
 
-def require_uploaded_samples(report: RunReport, blobs: BlobStore) -> None:
-    """SamplesMissing unless every raw file that the report names is in the store."""
-    missing = sorted(name for name, ref in report.samples.items() if not blobs.exists(ref.sha256))
+def require_uploaded_samples(report: RunReport, blobs: BlobStore, *, but: str | None = None) -> None:
+    """SamplesMissing unless every raw file that the report names, ``but`` one, is in the store."""
+    missing = sorted(name for name, ref in report.samples.items() if name != but and not blobs.exists(ref.sha256))
     if missing:
         raise errors.SamplesMissing(f"Upload the samples {', '.join(missing)}, then report again.", missing=missing)
 
@@ -135,9 +137,12 @@ def _columns(blob: bytes, what: str) -> dict[str, list[int]]:
 
 
 def _summarize(blob: bytes, confidence: float) -> LatencyFigures:
-    columns = _columns(blob, "raw latency samples")
-    latencies = columns.get(LATENCY_COLUMN)
-    if not latencies or min(latencies) <= 0:
+    try:
+        packed = decode_arrays(blob)[1].get(LATENCY_COLUMN)
+    except UnreadableSamples as err:
+        raise errors.SamplesInvalid(f"The raw latency samples cannot be read: {err}.") from err
+    latencies = np.asarray(packed if packed is not None else (), dtype=np.int64)
+    if latencies.size == 0 or latencies.min() <= 0:
         raise errors.SamplesInvalid(f"The raw samples have no column {LATENCY_COLUMN} of positive durations.")
     if not 0 < confidence < 1:
         raise errors.SamplesInvalid(f"A confidence of {confidence} is not between 0 and 1.")
