@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -139,7 +139,8 @@ class Workshop:
         data = row.data or MODELS[row.model].data
         start, arithmetic = self.model(row.model), MODELS[row.model].arithmetic
         made = self.compressed(start, recipe, data, seed=seed, sees_data=not row.data_free, arithmetic=arithmetic)
-        return self._shipped(row, made, seed)
+        found, path = self._shipped(row, made, seed)
+        return replace(found, cost_s=found.cost_s - start.cost_s), path
 
     def baseline(self, row: Row) -> tuple[Outcome, Path]:
         """Return the starting model as it is, BatchNorm's own statistics included, in the row's format with its file."""

@@ -94,7 +94,13 @@ def _thin(*, distilled: bool) -> tuple[AnyPass, ...]:
 ROWS: Final = (
     _row("int8-dynamic", _DYNAMIC, note=NOTE),
     _row("int4", _INT4, note="4-bit weights in blocks of 32, no training"),
-    _row("low-rank-int4", _FEWER_RANKS, _INT4, note="a factorised word embedding and 4-bit weights, no training"),
+    _row(
+        "low-rank-int4",
+        _FEWER_RANKS,
+        _INT4,
+        goal=GOAL,
+        note="a factorised word embedding and 4-bit weights, no training",
+    ),
     _row("low-rank-int4-trained", *_recovered(distilled=True), goal=GOAL, control="low-rank-int4-alone"),
     _row("low-rank-int4-alone", *_recovered(distilled=False), note="control: no teacher"),
     _row("thin-int8", *_thin(distilled=True), goal=GOAL, control="thin-int8-alone", scale="gpu"),
