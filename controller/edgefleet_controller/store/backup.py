@@ -107,7 +107,11 @@ def _save_table(connection: Connection, shape: TableShape, archive: ArchiveWrite
 def _save_files(data_dir: Path, archive: ArchiveWriter) -> int:
     n_files = 0
     for name, path in files_to_save(data_dir):
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # of a process that runs meanwhile, such as an agent that keeps its state here
+            continue
+        with file:
             facts = os.fstat(file.fileno())
             archive.add(f"files/{name}", file, facts.st_size, stat.S_IMODE(facts.st_mode) & 0o700)
         n_files += 1

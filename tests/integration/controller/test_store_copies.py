@@ -23,6 +23,7 @@ from edgefleet_controller.db.migrate import downgrade_to, head_revision
 from edgefleet_controller.db.tables import Base, Job, JobEvent
 from edgefleet_controller.store import moving
 from edgefleet_controller.store.backup import Saved, StorePlaces, back_up
+from edgefleet_controller.store.data_files import files_to_save
 from edgefleet_controller.store.errors import (
     ArchiveInvalid,
     ArchiveTooNew,
@@ -197,7 +198,7 @@ def test_backup_wipe_restore_gives_the_same_bytes_on_either_back_end(
     shutil.rmtree(data_dir)
 
     restored = restore(saved.path, StorePlaces(data_dir, other_store_url, LocalBlobStore(data_dir / "blobs")))
-    assert (restored.n_blobs, restored.n_files, restored.n_requeued_jobs) == (saved.n_blobs, 2, 1)
+    assert (restored.n_blobs, restored.n_files, restored.n_requeued_jobs) == (saved.n_blobs, saved.n_files, 1)
     after = start_fleet(database_url=other_store_url)
     assert after.services.operator_token == token
     assert results(after, job) == expected
@@ -307,6 +308,14 @@ def test_a_backup_overwrites_nothing_and_says_what_was_missing(fleet: Fleet, tmp
         back_up(places(fleet), path, NOW)
     restore(path, fresh(tmp_path / "new"))
     assert not LocalBlobStore(tmp_path / "new" / "blobs").exists(damaged)
+
+
+def test_a_file_that_vanishes_while_the_backup_runs_is_left_out(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [*files_to_save(fleet.services.settings.data_dir), ("agent/work/x", tmp_path / "vanished")]
+    monkeypatch.setattr("edgefleet_controller.store.backup.files_to_save", lambda _: found)
+    assert back_up(places(fleet), tmp_path / "saved.tar", NOW).n_files == len(found) - 1
 
 
 def test_a_backup_that_finds_no_room_leaves_nothing(
