@@ -5,6 +5,7 @@ written once for all runs of a moment, and no run's row is locked while a job's 
 what has to be ended is found again by ``settle_stragglers``.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.clock import Clock
@@ -21,6 +23,7 @@ from edgefleet_controller.db.tables import Job, JobEvent, Run, Variant
 from edgefleet_controller.observability.metrics import CLAIM_LATENCY, RUN_DURATION
 from edgefleet_controller.runs.followers import UNFINISHED, settle_variant
 
+LOG = logging.getLogger(__name__)
 MAX_NOTES = 1000
 
 
@@ -56,10 +59,17 @@ class Aftermath:
         self._written_at_s = float("-inf")
 
     def add(self, notes: Sequence[Note]) -> None:
-        """Take notes, and write them now unless that was done a moment ago."""
+        """Take notes, and write them now unless that was done a moment ago.
+
+        What they are about is committed and has to be answered as done, so a store that fails now is tried again later.
+        """
         self._notes.extend(notes)
-        if self._clock.monotonic_s() - self._written_at_s >= self._interval_s or self._interval_s == 0:
+        if self._clock.monotonic_s() - self._written_at_s < self._interval_s:
+            return
+        try:
             self.write()
+        except SQLAlchemyError:
+            LOG.exception("%d entries about runs could not be written; the sweeper tries again", len(self._notes))
 
     def write(self) -> None:
         """Write what waits."""
@@ -109,7 +119,7 @@ def _write(session: Session, notes: Sequence[Note]) -> None:
 def _times_of(session: Session, notes: Sequence[Note]) -> dict[str, _Times]:
     query = select(Run.id, Run.state, Run.created_at, Run.started_at, Run.finished_at)
     rows = session.execute(query.where(Run.id.in_({note.run_id for note in notes})))
-    return {run_id: _Times(*times) for run_id, *times in rows}
+    return {row.id: _Times(row.state, row.created_at, row.started_at, row.finished_at) for row in rows}
 
 
 def _observe(notes: Sequence[Note], times: Mapping[str, _Times]) -> None:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import Change, Database
@@ -242,9 +243,10 @@ class Desk:
         self, claimants: Collection[Claimant], leased: Mapping[str, Leased], waiting: Collection[str], count: int
     ) -> None:
         """Forget work that the store did not have."""
-        still_open: Collection[str] = ()
+        still_open: Collection[str] = self.work.requirements().keys()
         if any(one.fitting and one.card.id not in leased for one in claimants):
-            with self._database.reading() as session:
+            with suppress(SQLAlchemyError), self._database.reading() as session:
+                # the leases are committed: what fails here must not fail them
                 still_open = repository.open_requirements(session).keys()
         for one in claimants:
             gone = set(one.fitting) - set(still_open) if one.card.id not in leased else ()
