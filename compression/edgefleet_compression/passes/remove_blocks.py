@@ -54,8 +54,8 @@ def _remove(spec: RemoveBlocks, model: nn.Module, structure: Structure, context:
 
 
 def _shallower(structure: Structure, model: nn.Module, removed: list[str]) -> Structure:
-    """Return the structure without what went: layers inside of it are not recorded any more."""
-    present = {name for name, _ in model.named_modules()}
+    """Return the structure without what went: neither it nor layers inside of it are recorded any more."""
+    present = {name for name, _ in model.named_modules()} - set(removed)
     changes = {
         "removed": (*structure.removed, *removed),
         "layers": read_layers(model),

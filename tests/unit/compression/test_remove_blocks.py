@@ -30,7 +30,7 @@ from edgefleet_compression.passes.specs import (
     Train,
 )
 from edgefleet_compression.structure import InputSpec, Structure, TaskSpec
-from edgefleet_compression.testing import TINY_TEXT_ARGUMENTS, tiny_text_data
+from edgefleet_compression.testing import TINY_TEXT_ARGUMENTS, tiny_data, tiny_text_data
 
 ONE = RemoveBlocks(n_blocks=1, criterion="random")
 
@@ -252,6 +252,19 @@ def test_file_restores_the_shallower_network(name: str, data: DataSet, tmp_path:
     present = {layer for layer, _ in made.model.named_modules()}
     assert set(made.structure.masked) <= present
     assert set(made.structure.factorised) <= present
+
+
+@pytest.mark.parametrize(
+    "before", [LowRank(energy=0.3, layers=("linear",)), PruneWeights(amount=0.5)], ids=["ranks", "zeros"]
+)
+def test_plain_layers_that_went_are_neither_split_nor_masked_any_more(before: AnyPass, tmp_path: Path) -> None:
+    changed = removed(before, network("mlp", {"hidden": [32, 32, 32]}))
+    made = removed(RemoveBlocks(n_blocks=2, criterion="random", plain_layers=True), changed)
+    assert made.history[-1].after.n_parameters < made.history[-1].before.n_parameters
+    restored = load_candidate(save_candidate(made, tmp_path / "made.safetensors"))
+    assert isinstance(restored, TorchCandidate)
+    trained = removed(Train(budget=Budget(steps=1)), restored, tiny_data())
+    assert set(made.structure.removed).isdisjoint((*trained.structure.masked, *trained.structure.factorised))
 
 
 def test_a_file_that_names_an_unknown_block_is_refused(tmp_path: Path) -> None:
