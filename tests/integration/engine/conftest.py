@@ -29,7 +29,7 @@ from edgefleet_controller.settings import Settings
 
 HERE = Path(__file__).parent
 MARK = "EDGEFLEET_TEST_MARK"
-DEADLINE_S = 120
+DEADLINE_S = 240
 HEARTBEAT_S, TIMEOUT_S = 0.3, 3600.0
 """So long a time-out that no worker on a busy host is taken for dead; tests let time pass, see ``let_time_pass``."""
 FACTS = {"format": "onnx", "inputs": [], "outputs": [], "n_parameters": 1}

@@ -5,6 +5,7 @@ One story in this order, because starting workers costs more than what they do h
 
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +122,17 @@ def test_the_work_of_a_killed_worker_is_finished_by_the_other_and_nothing_is_don
     assert site.executions("prepare_data") == []  # made for the first job of the model
     assert [len(site.rows(Run, Run.job_id == each)) for each in (done, job_id)] == [1, 1]
     site.wait_until(lambda: not site.children(), "no child of anybody")
+
+
+def test_records_of_ended_tasks_are_deleted_and_jobs_stay(site: "Site") -> None:
+    site.close_gate("compress")
+    job_id = site.submit("prune50", no_cache=True)
+    site.wait_until(site.children, "a compression")
+    n_jobs = len(site.rows(Job))
+    assert site.engine.purge(datetime(2026, 1, 1, tzinfo=UTC)) == 0
+    assert site.engine.purge(datetime.now(UTC) + timedelta(days=1)) > n_jobs
+    assert site.engine.purge(datetime.now(UTC) + timedelta(days=1)) == 0
+    assert set(site.engine.live_jobs([job.id for job in site.rows(Job)])) == {job_id}
+    assert len(site.rows(Job)) == n_jobs
+    site.open_gate("compress")
+    site.wait_until(lambda: site.states(job_id)[1] == ["dispatched"], "what was running goes on")
