@@ -143,9 +143,16 @@ class Client(AdministrationCalls):
         """Refuse the device's credential from now on."""
         return self._send("POST", f"/v1/devices/{reference}/revoke", {})
 
-    def create_join_token(self, device: str | None = None) -> JsonObject:
-        """A one-time token, bound to a registered device or free."""
-        return self._send("POST", "/v1/join-tokens", {"device": device} if device else {})
+    def accept_device(self, reference: str) -> JsonObject:
+        """Let a board that waits to be accepted have runs."""
+        return self._send("POST", f"/v1/devices/{reference}/accept", {})
+
+    def create_join_token(self, device: str | None = None, **bounds: Any) -> JsonObject:
+        """A one-time token, bound to a registered device or free; bounds: labels, board, serial, auto_accept, ttl_s."""
+        wanted = {"device": device, **bounds}
+        return self._send(
+            "POST", "/v1/join-tokens", {name: value for name, value in wanted.items() if value is not None}
+        )
 
     # models
 

@@ -81,3 +81,11 @@ class AdministrationCalls(ABC):
     def check_audit(self) -> JsonObject:
         """Whether the chain of the audit log's hashes is whole."""
         return self._read("/v1/audit/check")
+
+    def signing_keys(self) -> JsonObject:
+        """The public key that orders are signed with, and how it was announced."""
+        return self._read("/v1/signing-keys")
+
+    def rotate_signing_key(self) -> JsonObject:
+        """Sign with a new key from now on."""
+        return self._send("POST", "/v1/signing-keys/rotate", {})

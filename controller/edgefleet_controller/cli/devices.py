@@ -90,6 +90,13 @@ def show(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = No
         print_json(client.device(name))
 
 
+@device_app.command("accept")
+def accept(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Let a board that waits to be accepted have runs."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{client.accept_device(name)['name']} is accepted", markup=False)
+
+
 @device_app.command("hold")
 def hold(
     name: NameArgument,
@@ -182,13 +189,24 @@ def revoke(name: NameArgument, url: UrlOption = None, data_dir: DataDirOption = 
 def create(
     device: Annotated[str | None, typer.Option(help="Bind the token to this registered device.")] = None,
     count: Annotated[int, typer.Option(min=1, max=1000, help="Number of tokens, one a line.")] = 1,
+    label: Annotated[
+        list[str] | None, typer.Option(help="key=value for the board; may be given several times.")
+    ] = None,
+    board: Annotated[str | None, typer.Option(help="The only board kind that the token enrols.")] = None,
+    serial: Annotated[str | None, typer.Option(help="The only serial number that the token enrols.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Life of the token; default: the controller's.")] = None,
+    needs_accept: Annotated[
+        bool, typer.Option("--needs-accept", help="The board gets no runs until `edgefleet device accept`.")
+    ] = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Mint one-time join tokens."""
+    bounds: JsonObject = {"labels": _labels(label or []) or None, "board": board, "serial": serial}
+    bounds |= {"auto_accept": False if needs_accept else None, "ttl_s": minutes * 60 if minutes else None}
     with reported_errors(), open_client(url, data_dir) as client:
-        tokens = [client.create_join_token(device) for _ in range(count)]
+        tokens = [client.create_join_token(device, **bounds) for _ in range(count)]
     if json_output:
         print_json(tokens[0] if count == 1 else tokens)
         return
