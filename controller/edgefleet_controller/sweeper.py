@@ -35,17 +35,17 @@ class Sweeper:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        settings = self._services.settings
+        settings, desk = self._services.settings, self._services.desk
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_repeat(self.wake_waiting, settings.scan_interval_s))
             tasks.create_task(_repeat(self.end_leases, settings.scan_interval_s))
             tasks.create_task(_repeat(self.finish_cancels, settings.scan_interval_s))
             tasks.create_task(_repeat(self.end_holds, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s))
+            tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s, desk.heartbeats.is_due))
             tasks.create_task(
-                _repeat(self._services.desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s)
+                _repeat(desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s, desk.aftermath.is_due)
             )
-            tasks.create_task(_repeat(self._services.desk.aftermath.settle_stragglers, STRAGGLERS_S))
+            tasks.create_task(_repeat(desk.aftermath.settle_stragglers, STRAGGLERS_S))
             tasks.create_task(_repeat(self.release_jobs, settings.scan_interval_s))
             tasks.create_task(_repeat(self.end_overdue_jobs, settings.scan_interval_s))
             tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
@@ -149,9 +149,12 @@ def start_job(services: Services, job_id: str) -> None:
     services.engine.start_job(job_id, priority)
 
 
-async def _repeat(work: Callable[[], None], interval_s: float) -> None:
+async def _repeat(work: Callable[[], None], interval_s: float, is_due: Callable[[], bool] = lambda: True) -> None:
+    """Do the work again and again; ``is_due`` is asked first and costs no thread."""
     while True:
         await asyncio.sleep(interval_s)
+        if not is_due():
+            continue
         try:
             await run_in_threadpool(work)
         except Exception:  # one failed round must not end all later ones

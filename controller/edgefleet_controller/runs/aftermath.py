@@ -71,6 +71,10 @@ class Aftermath:
         except SQLAlchemyError:
             LOG.exception("%d entries about runs could not be written; the sweeper tries again", len(self._notes))
 
+    def is_due(self) -> bool:
+        """Whether notes wait."""
+        return bool(self._notes)
+
     def write(self) -> None:
         """Write what waits."""
         with self._turn:

@@ -65,6 +65,10 @@ class Heartbeats:
         self._book.put(lease)
         return HeartbeatResponse(cancel=lease.is_cancelled, lease_s=lease_s)
 
+    def is_due(self) -> bool:
+        """Whether the store lacks an extension."""
+        return bool(self._book.unsaved())
+
     def flush(self) -> None:
         """Store what memory extended; a lease that somebody else has ended or holds locked is left out."""
         unsaved = self._book.unsaved()
