@@ -71,7 +71,8 @@ class HostSteps:
         if started is None:
             return []
         try:
-            if not started.is_prepared:
+            # of a sweep's jobs, all queued before the first was prepared, only that one has to be
+            if not started.is_prepared and not await asyncio.to_thread(self._reuse_data, started):
                 await prepare_data(self._bench, started)
             return await asyncio.to_thread(self._plan, started)
         except Exception as err:  # noqa: BLE001  # the rim of the task: every end is recorded with the job

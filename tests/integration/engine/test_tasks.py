@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Blob, Device, Job, Model, Run
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed
 from edgefleet_controller.engine.in_memory import run_tasks
+from edgefleet_controller.engine.protocol import Task
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service
 from edgefleet_controller.jobs.schemas import JobCreate
@@ -79,7 +81,7 @@ class Bench:
         bench = Workbench(
             database=self.database, blobs=blobs, clock=SystemClock(), compute=self.compute, threads=1, journal=journal
         )
-        self._tasks = HostSteps(bench).tasks()
+        self.workbench = bench
         ref = blobs.put_stream([b"model"])
         now = datetime.now(UTC)
         with self.database.writing() as session:
@@ -92,10 +94,17 @@ class Bench:
 
     def run(self, *recipes: str, **fields: Any) -> tuple[str, list[str]]:
         """Submit a job and carry out its tasks; returns its identifier and their names."""
+        job_id = self.submit(*recipes, **fields)
+        return job_id, [task.name for task in self.carry_out(job_id)]
+
+    def submit(self, *recipes: str, **fields: Any) -> str:
         request = JobCreate(model="m", recipes=list(recipes), devices=["d"], **fields)
         with self.database.writing() as session:
-            job_id = service.create_job(session, request).id
-        return job_id, [task.name for task in asyncio.run(run_tasks(self._tasks, job_id))]
+            return service.create_job(session, request).id
+
+    def carry_out(self, job_id: str, claims: Any = None) -> list[Task]:
+        tasks = HostSteps(replace(self.workbench, claims=claims)).tasks()
+        return asyncio.run(run_tasks(tasks, job_id))
 
     def states(self, job_id: str) -> tuple[str, list[str]]:
         with self.database.reading() as session:
@@ -138,6 +147,39 @@ def test_a_variant_that_fails_leaves_the_others_alone_and_the_last_one_ends_the_
     bench.compute.fails = {"compile": ["unsupported_operator"]}
     job_id, _ = bench.run("fp16")
     assert bench.states(job_id) == ("failed", ["failed"])
+
+
+class TakenClaims:
+    """Somebody else makes everything, until they were asked ``n`` times."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    @asynccontextmanager
+    async def held(self, key_sha256: str, variant_id: str) -> AsyncIterator[bool]:
+        self._n -= 1
+        yield self._n < 0
+
+
+def test_what_another_worker_makes_is_waited_for_in_the_queue_and_not_made_twice(bench: Bench) -> None:
+    job_id = bench.submit("baseline")
+    tasks = bench.carry_out(job_id, TakenClaims(3))
+    waited = [(task.n_waits, task.delay_s) for task in tasks if task.name == "compress_variant"]
+    assert waited == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 4.0)]
+    assert bench.compute.executions.count("compress") == 1
+    with bench.database.reading() as session:
+        kinds = [event.kind for event in jobs.events_after(session, job_id, 0, 100)]
+    assert kinds.count("waits_for_same") == 1
+
+
+def test_the_data_of_a_sweep_s_jobs_is_prepared_once(bench: Bench) -> None:
+    """All of them are queued before the first one's data is there."""
+    tasks, job_ids = HostSteps(bench.workbench).tasks(), [bench.submit("baseline") for _ in range(3)]
+    planned = [asyncio.run(tasks["begin_job"](Task("begin_job", job_id, "jobs", 1))) for job_id in job_ids]
+    for [prepare] in planned:
+        assert prepare.name == "prepare_data"
+        asyncio.run(tasks["prepare_data"](prepare))
+    assert bench.compute.executions == ["prepare_data"]
 
 
 def test_a_crash_is_carried_out_again(bench: Bench) -> None:
