@@ -141,8 +141,9 @@ class FaultMachine(RuleBasedStateMachine):
     def sweep(self, crash_at: int | None) -> None:
         self.fleet.sweep(crash_at)
 
-    @rule(seconds=st.sampled_from([1.0, 20.0, 61.0, 100.0]))
+    @rule(seconds=st.sampled_from([1.0, 20.0, 61.0, 100.0, -100.0]))
     def pass_time(self, seconds: float) -> None:
+        """The clock goes on, or is put back."""
         self.fleet.clock.advance(seconds)
 
     @rule()
@@ -178,7 +179,7 @@ def calm_down(fleet: FaultyFleet) -> None:
         if not left and not any(agent.spool for agent in working):
             return
         fleet.clock.advance(61)
-    raise Violation(Kind.LOST, f"{len(left)} runs never ended, such as {left[:1]}")
+    raise Violation(Kind.LOST, f"{len(left)} runs never ended, such as {left[:1]}; devices: {fleet.device_states()}")
 
 
 def work_off(fleet: FaultyFleet, agent: SimulatedAgent) -> None:

@@ -319,6 +319,11 @@ class FaultyFleet:
             )
         return rows
 
+    def device_states(self) -> dict[str, str]:
+        """State of every device by identifier."""
+        with self.points.suspended(), self._watcher.engine.connect() as connection:
+            return {row.id: row.state for row in connection.execute(text("SELECT id, state FROM devices"))}
+
     def _s(self, instant: Any) -> float:
         moment = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

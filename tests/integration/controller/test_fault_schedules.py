@@ -61,7 +61,7 @@ def test_model_takes_the_report_of_the_run_s_holder(model: ReferenceModel) -> No
         (Operation("report", "other", "r", attempt=2), {"state": "completed", "result": (2, "sha")}, Kind.STALE),
         (REPORT, {}, Kind.LOST),
         (Operation("heartbeat", "d", "r", attempt=1), {"expires_s": 99.0}, Kind.STALE),
-        (Operation("sweep", at_s=59.0), {"state": "queued", "expires_s": None}, Kind.LOST),
+        (Operation("sweep", at_s=59.0), {"state": "queued", "expires_s": None}, Kind.STALE),
         (Operation("sweep", at_s=61.0), {"state": "failed", "expires_s": None}, Kind.LOST),
         (Operation("claim", "other"), {"attempt": 3}, Kind.STALE),
         (Operation("submit"), {"state": "completed"}, Kind.LOST),
