@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_controller.dispatch.requirements import Requirement
 from edgefleet_controller.jobs.fairness import Priority
 from edgefleet_controller.jobs.placement import Compute
-from edgefleet_controller.dispatch.requirements import Requirement
 from edgefleet_controller.jobs.sweep import MAX_SETTINGS
 
 JobState = Literal["waiting", "queued", "running", "cancelling", "cancelled", "completed", "failed"]

@@ -216,7 +216,9 @@ def _new_job(
     now = now_of(session)
     if request.deadline is not None and request.deadline <= now:
         raise DeadlinePassed(f"The deadline {request.deadline.isoformat()} is not in the future.")
-    resolved = request.model_dump(mode="json") | {"device_ids": [] if request.any_of else [device.id for device in chosen]}
+    resolved = request.model_dump(mode="json") | {
+        "device_ids": [] if request.any_of else [device.id for device in chosen]
+    }
     return Job(
         id=new_id("job"),
         name=request.name or model.name,
