@@ -57,7 +57,8 @@ def _chance(row: Figures, control: Figures) -> float:
 def controls_table(rows: Sequence[Figures]) -> str:
     """Return the table of all rows whose control is among them; empty text without any."""
     by_name = {row["name"]: row for row in rows}
-    found = [compare(row, by_name[row["control"]]) for row in rows if row["control"] in by_name]
+    pairs = [(row, name) for row in rows for name in (row["control"], *row.get("other_controls", ()))]
+    found = [compare(row, by_name[name]) for row, name in pairs if name in by_name]
     if not found:
         return ""
     lines = [

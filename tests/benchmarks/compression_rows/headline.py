@@ -71,6 +71,7 @@ def _row(
     *,
     goal: Goal | None = None,
     control: str | None = None,
+    other_controls: tuple[str, ...] = (),
     note: str = "",
     scale: Scale = "quick",
     data_free: bool = False,
@@ -84,6 +85,7 @@ def _row(
         data=DATA,
         goal=goal,
         control=control,
+        other_controls=other_controls,
         note=note,
         scale=scale,
         data_free=data_free,
@@ -113,6 +115,7 @@ ROWS: Final = (
         "onnxruntime-current",
         goal=EIGHTH,
         control="eighth-random-ort",
+        other_controls=("eighth-no-teacher", "eighth-rounded-afterwards"),
     ),
     _row(
         "eighth-random-ort",

@@ -39,7 +39,7 @@ class Row:
 
     data: name of the data set variant that trains, calibrates and tests; empty means the model's own. data_free: neither
     recipe nor compiler sees any of it. timed: the agent measures memory and speed. control: the row that this one has to
-    beat at equal budget. table: heading it stands under.
+    beat at equal budget. other_controls: the same, for other parts of its recipe. table: heading it stands under.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Row:
     timed: bool = True
     goal: Goal | None = None
     control: str | None = None
+    other_controls: tuple[str, ...] = ()
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -134,6 +135,7 @@ class Result:
             "n_test": first.n_test,
             "note": self.row.note,
             "control": self.row.control,
+            "other_controls": list(self.row.other_controls),
             "timing": asdict(timing) if timing else None,
             "outcomes": [asdict(item) for item in self.outcomes],
         }

@@ -91,6 +91,7 @@ def test_names_of_all_rows_differ_and_every_reference_exists() -> None:
     names = {one.name for one in ROWS}
     assert len(names) == len(ROWS)
     assert {one.control for one in ROWS} - {None} <= names
+    assert {name for one in ROWS for name in one.other_controls} <= names
     assert {one.model for one in ROWS} <= set(MODELS)
     assert {one.data or MODELS[one.model].data for one in ROWS} <= set(DATA)
     assert {one.target for one in ROWS} <= set(TARGETS)
