@@ -1,9 +1,9 @@
-"""Rows that take an hour or more on a CPU: ResNet-20 on all training images."""
+"""ResNet-20 on all training images: rows that take an hour or more on a CPU, most of them many."""
 
 from typing import Final
 
 from tests.benchmarks.compression_rows.headline import float_training, int4_training, slimmed
-from tests.benchmarks.compression_rows.row import Goal, Row
+from tests.benchmarks.compression_rows.row import Goal, Row, Scale
 
 from edgefleet_compression.passes.specs import (
     AnyPass,
@@ -47,6 +47,7 @@ def _row(
     goal: Goal | None = None,
     control: str | None = None,
     note: str = "",
+    scale: Scale = "gpu",
 ) -> Row:
     return Row(
         name=name,
@@ -54,7 +55,7 @@ def _row(
         recipe=Recipe(name=name, passes=passes),
         target=target,
         table=TABLE,
-        scale="full",
+        scale=scale,
         goal=goal,
         control=control,
         note=note,
@@ -66,11 +67,12 @@ def _int4(epochs: int, start: float = 0.5) -> Train:
 
 
 ROWS: Final = (
-    _row("w4-qat", (_int4(8),), goal=Goal(retention=0.994), control="trained-on-long"),
+    _row("w4-qat", (_int4(8),), goal=Goal(retention=0.994), control="trained-on-long", scale="full"),
     _row(
         "trained-on-long",
         (float_training(n_steps=8 * STEPS_PER_EPOCH, augmentation="crop_flip"),),
         note="control: as many steps, float, no teacher",
+        scale="full",
     ),
     _row(
         "half-macs",
@@ -86,6 +88,6 @@ ROWS: Final = (
         "litert",
         note="ordinary tools: 5.09x, 0.974, 5.73x",
     ),
-    _row("eighth-long", (slimmed(), _int4(10)), goal=Goal(retention=0.98, size_ratio=8.0)),
+    _row("eighth-long", (slimmed(), _int4(10)), goal=Goal(retention=0.98, size_ratio=8.0), scale="full"),
     _row("sixteenth", (pruned(0.36), distilled(30), _int4(10, 0.0)), goal=Goal(retention=0.95, size_ratio=16.0)),
 )
