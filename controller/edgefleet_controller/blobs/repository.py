@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.report import BlobRef
-from edgefleet_controller.auth.caller import acting_as
 from edgefleet_controller.db.access_tables import BlobOwner
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.scoping import UNSCOPED
@@ -22,17 +22,21 @@ ALL_PROJECTS: Mapping[str, Any] = MappingProxyType({UNSCOPED: True})
 
 def record_blob(session: Session, ref: BlobRef, now: datetime, media_type: str = OCTETS) -> bool:
     """Note that the file is in the store and was used just now; False if it was there."""
-    # two may upload the same file at once: whoever is second finds the row, or merges into it
+    # two may upload the same file at once: whoever is second finds the row, or inserts nothing
     known = session.get(Blob, ref.sha256, execution_options=ALL_PROJECTS)
     if known is not None:
         was_there = known.expired_at is None
         touch(session, ref.sha256)
         return not was_there
-    blob = Blob(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type, created_at=now)
-    with acting_as(None):  # merging reads first, and must see another project's row
-        session.merge(blob)
-        session.flush()
-    return True
+    facts = {"sha256": ref.sha256, "size_bytes": ref.size_bytes, "media_type": media_type, "created_at": now}
+    return _insert_once(session, Blob, facts)
+
+
+def _insert_once(session: Session, table: type[Blob] | type[BlobOwner], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless it is there, even if another transaction commits it at the same time; whether it was inserted."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(**values).on_conflict_do_nothing().returning(table.sha256)
+    return session.execute(statement, execution_options=ALL_PROJECTS).first() is not None
 
 
 def touch(session: Session, sha256: str) -> None:
@@ -43,8 +47,7 @@ def touch(session: Session, sha256: str) -> None:
 
 def own_blob(session: Session, sha256: str, project_id: str) -> None:
     """Note that the project has the file, because one of its people or boards sent all of it."""
-    session.merge(BlobOwner(sha256=sha256, project_id=project_id))
-    session.flush()
+    _insert_once(session, BlobOwner, {"sha256": sha256, "project_id": project_id})
 
 
 def is_readable(session: Session, sha256: str) -> bool:

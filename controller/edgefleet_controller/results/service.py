@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Job
 from edgefleet_compression.search.estimates import Estimate
+from edgefleet_controller.db.tables import Job
 from edgefleet_controller.errors import ProvenanceMixed, UnknownAxis
 from edgefleet_controller.jobs import service as jobs
 from edgefleet_controller.results import repository

@@ -22,10 +22,10 @@ from edgefleet_controller.runs.leasing import Claimant, Leased, lease_next, with
 from edgefleet_controller.runs.orphans import Fate, fate_of, holder
 from edgefleet_controller.runs.reporting import Completion, Handed, complete_all
 from edgefleet_controller.runs.rules import LeaseRules
+from edgefleet_controller.runs.starts import Place, Starts
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.wakeups import Wakeups
 
-KNOWN_BOOTS = 4
 WOKEN_AT_ONCE = 2
 """Waiting devices that are woken for a run that any of them may take; each that gets one wakes as many again."""
 
@@ -51,7 +51,7 @@ class Desk:
         self.aftermath = Aftermath(database, database.clock, settings.aftermath_s)
         self._leases: GroupCommit[Wanted, Leased | None] = GroupCommit(self.lease_all)
         self._reports: GroupCommit[Handed, Completion] = GroupCommit(self.report_all)
-        self._boots: dict[str, list[str]] = {}
+        self._starts = Starts()
 
     def load(self) -> None:
         """Read devices, waiting work and leases from the store."""
@@ -140,14 +140,15 @@ class Desk:
                 if n_woken == WOKEN_AT_ONCE:
                     return
 
-    def is_late(self, wanted: Wanted) -> bool:
-        """Whether the claim comes from a start of the agent that another one has followed."""
-        boots = self._boots.get(wanted.card.id, [])
-        return wanted.boot is not None and wanted.boot in boots[:-1]
+    def place_of(self, wanted: Wanted) -> Place:
+        """Note the claim and say whether it comes from the latest start of the device's agent."""
+        if wanted.boot is None or wanted.claim is None:
+            return Place.LATEST
+        return self._starts.take_in(wanted.card.id, wanted.boot, wanted.claim)
 
-    def may_hold_run(self, wanted: Wanted) -> bool:
+    def may_hold_run(self, wanted: Wanted, place: Place) -> bool:
         """Whether to look for a run that the device holds already, see ``runs.orphans``."""
-        if wanted.boot is not None and wanted.boot not in self._boots.get(wanted.card.id, ()):
+        if place is Place.NEW:
             return True
         lease = self.book.of_device(wanted.card.id)
         if lease is None:
@@ -156,7 +157,6 @@ class Desk:
 
     def settle_held(self, wanted: Wanted) -> Leased | None:
         """End the run that the device holds, if its agent lost it; the same order again, if only the answer was lost."""
-        self._remember_boot(wanted)
         self.heartbeats.flush()
         with self._database.writing() as session:
             service.expire_leases(session, self.rules, device_id=wanted.card.id)
@@ -175,12 +175,6 @@ class Desk:
         lease = self.book.of_device(device_id)
         if lease is not None:
             self.book.end(lease.run_id)
-
-    def _remember_boot(self, wanted: Wanted) -> None:
-        boots = self._boots.setdefault(wanted.card.id, [])
-        if wanted.boot is not None and wanted.boot not in boots:
-            boots.append(wanted.boot)
-            del boots[:-KNOWN_BOOTS]
 
     def _repeat(self, wanted: Wanted, run_id: str) -> Leased | None:
         until = self._database.clock.now() + timedelta(seconds=self.rules.lease_s)

@@ -12,6 +12,7 @@ from edgefleet_controller.dispatch.roster import Card
 from edgefleet_controller.errors import NotFound
 from edgefleet_controller.runs.desk import Wanted
 from edgefleet_controller.runs.leasing import Leased
+from edgefleet_controller.runs.starts import Place
 from edgefleet_controller.services import Services
 
 
@@ -37,9 +38,9 @@ async def wait_for_claim(
         if card.facts_sha256 != request.facts_sha256:
             return Claim(wants_facts=True)
     wanted = Wanted(card, request.boot, request.claim)
-    if request.draining or desk.is_late(wanted):
+    if request.draining or (place := desk.place_of(wanted)) is Place.LATE:
         return Claim()
-    if desk.may_hold_run(wanted):
+    if desk.may_hold_run(wanted, place):
         again = await run_in_threadpool(desk.settle_held, wanted)
         if again is not None:
             return Claim(leased=again)
