@@ -30,6 +30,7 @@ def _row(
     *,
     scale: Scale = "sweep",
     control: str | None = None,
+    other_controls: tuple[str, ...] = (),
     note: str = "",
     timed: bool = False,
 ) -> Row:
@@ -42,6 +43,7 @@ def _row(
         scale=scale,
         data="cifar10-20k" if FINE_TUNING in passes else "cifar10-1k",
         control=control,
+        other_controls=other_controls,
         note=note,
         timed=timed,
     )
@@ -95,6 +97,7 @@ def _bits() -> tuple[Row, ...]:
             BITS,
             (Quantize(weights=INT4, activations=None, rounding="adaround"),),
             control="int4-mse",
+            other_controls=("int4-nearest",),
             note="learned rounding",
         ),
     )
