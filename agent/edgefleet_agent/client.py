@@ -35,6 +35,7 @@ from edgefleet_agent.wire.messages import (
     RotateResponse,
     SigningKeys,
 )
+from edgefleet_agent.wire.updates import OFFER_HEADER, UpdateOffer, UpdateOutcome
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class ControllerClient:
 
     def __init__(self, http: httpx.Client, credential: Optional[str] = None, timeout_s: float = 30.0) -> None:
         self._http, self._credential, self._timeout_s = http, credential, timeout_s
+        self.is_update_offered = False
+        """what the answer to the last claim said"""
 
     def with_credential(self, credential: str) -> "ControllerClient":
         """The same client with an identity."""
@@ -111,12 +114,22 @@ class ControllerClient:
         """Wait for work; None when there is nothing to do; Unreachable when the controller asks to come back later."""
         with _conflict_refuses():
             response = self._post("claim", request, timeout_s=request.wait_s + CLAIM_MARGIN_S)
+        self.is_update_offered = OFFER_HEADER in response.headers
         if response.status_code != NO_CONTENT:
             return _parse(ClaimResponse, response)
         later_s = _seconds(response.headers.get("Retry-After"))
         if later_s is not None:
             raise Unreachable("the controller has more waiting boards than it holds", later_s, NO_CONTENT)
         return None
+
+    def take_update(self, nonce: str) -> UpdateOffer:
+        """The version of the agent that this board is to install; RequestRefused where there is none."""
+        path = "/agent/v1/update?nonce=" + nonce
+        return _parse(UpdateOffer, self._request("GET", path, content=None, headers={}))
+
+    def report_update(self, outcome: UpdateOutcome) -> None:
+        """Say that a version was not taken, or was dropped."""
+        self._post("update", outcome)
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         """Extend the lease of a run."""

@@ -38,6 +38,7 @@ from edgefleet_controller.observability.requests import ObservedRequests
 from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.problems import MEDIA_TYPE, Problem, install_problem_handlers
 from edgefleet_controller.results import endpoints as results
+from edgefleet_controller.rollouts import endpoints as rollouts
 from edgefleet_controller.runs import agent_endpoints as agent_runs
 from edgefleet_controller.runs import endpoints as runs
 from edgefleet_controller.runs.desk import Desk
@@ -64,6 +65,8 @@ ROUTERS: Sequence[APIRouter] = (
     analyses.router,
     jobs.router,
     workers.router,
+    rollouts.router,
+    rollouts.agent_router,
     runs.router,
     results.router,
     comparisons.router,

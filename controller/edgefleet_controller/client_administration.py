@@ -82,6 +82,27 @@ class AdministrationCalls(ABC):
         """Whether the chain of the audit log's hashes is whole."""
         return self._read("/v1/audit/check")
 
+    def add_release(self, wheel_sha256: str) -> JsonObject:
+        """Register an uploaded wheel of the agent; the same one again changes nothing."""
+        return self._send("POST", "/v1/agent-releases", {"wheel_sha256": wheel_sha256})
+
+    def start_rollout(self, release: str, **fields: Any) -> JsonObject:
+        """Bring a release to boards; fields: devices, match, canary_share, max_failures."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        return self._send("POST", "/v1/rollouts", {"release": release, **given})
+
+    def rollouts(self) -> list[JsonObject]:
+        """Rollouts of agents, newest first."""
+        return list(self._pages("/v1/rollouts"))
+
+    def rollout(self, rollout_id: str) -> JsonObject:
+        """One rollout with its boards."""
+        return self._read(f"/v1/rollouts/{rollout_id}")
+
+    def cancel_rollout(self, rollout_id: str) -> JsonObject:
+        """Offer the release to no further board."""
+        return self._send("POST", f"/v1/rollouts/{rollout_id}/cancel", {})
+
     def signing_keys(self) -> JsonObject:
         """The public key that orders are signed with, and how it was announced."""
         return self._read("/v1/signing-keys")

@@ -12,6 +12,8 @@ ControllerError                      500 internal_error
 │   ├── UnknownModelNamed            422 unknown_model
 │   ├── UnknownArtifactNamed         422 unknown_artifact
 │   ├── UnknownJobNamed              422 unknown_job
+│   ├── UnknownReleaseNamed          422 unknown_release
+│   ├── WheelRefused                 422 wheel_refused
 │   ├── JobNeverComes                422 job_never_comes
 │   ├── DeadlinePassed               422 deadline_passed
 │   ├── NothingToMeasure             422 nothing_to_measure
@@ -162,6 +164,18 @@ class UnknownJobNamed(InvalidRequest):
     """No job has this identifier; list them with `edgefleet job ls`."""
 
     code = "unknown_job"
+
+
+class UnknownReleaseNamed(InvalidRequest):
+    """No release of the agent has this version or identifier; register its wheel with POST /v1/agent-releases."""
+
+    code = "unknown_release"
+
+
+class WheelRefused(InvalidRequest):
+    """The file is no wheel of edgefleet-agent; build one with `python -m build --wheel` in the folder `agent`."""
+
+    code = "wheel_refused"
 
 
 class JobNeverComes(InvalidRequest):

@@ -14,6 +14,7 @@ from edgefleet_controller.devices import upkeep
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.jobs import waiting
+from edgefleet_controller.rollouts.rounds import move_rollouts
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
 from edgefleet_controller.runs.rules import LeaseRules
@@ -21,6 +22,9 @@ from edgefleet_controller.services import Services
 
 STRAGGLERS_S = 15.0
 """Interval of the look for variants that a killed process left without their end."""
+
+ROLLOUT_SCANS = 5
+"""Scans for work between two looks at rollouts, which nobody waits for."""
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Sweeper:
             tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
             tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
             tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
+            tasks.create_task(_repeat(self.move_rollouts, ROLLOUT_SCANS * settings.scan_interval_s))
 
     def wake_waiting(self) -> None:
         """Wake held requests about which another process wrote; a few queries however many wait."""
@@ -132,6 +137,10 @@ class Sweeper:
         """Remove stored files that nothing names, and raw samples past their retention."""
         services = self._services
         collect(services.database, services.blobs, Rules.from_settings(services.settings), dry_run=False)
+
+    def move_rollouts(self) -> None:
+        """Take the updates of agents on, and remember which boards are due."""
+        move_rollouts(self._services)
 
     def restart_queued_jobs(self) -> None:
         """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""

@@ -22,7 +22,7 @@ EXIT_REFUSED = 4
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Entry point; returns the exit status: 0 done, 1 failed, 2 wrong usage, 4 refused by the controller."""
+    """Entry point; returns the exit status: 0 done, 1 failed, 2 wrong usage, 4 refused by the controller, 75 start it again."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     wanted = getattr(options, "json", None)

@@ -13,8 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, Optional
 
-import httpx
-
 from edgefleet_agent.cache import ArtifactCache
 from edgefleet_agent.cli.energy import best_meter, usable_sensors
 from edgefleet_agent.client import ControllerClient, RetryPolicy, open_http
@@ -24,6 +22,7 @@ from edgefleet_agent.loop.agent import Agent, Stores, clear_folder
 from edgefleet_agent.loop.identity import load_identity
 from edgefleet_agent.loop.one_run import Workshop
 from edgefleet_agent.loop.stopping import StopSwitch
+from edgefleet_agent.loop.updating import Updating
 from edgefleet_agent.loop.versions import Versions
 from edgefleet_agent.measure.artifact import Bench
 from edgefleet_agent.measure.subject import EngineStore
@@ -33,6 +32,8 @@ from edgefleet_agent.spool import Spool
 log = logging.getLogger(__name__)
 
 EXIT_REFUSED = 4
+EXIT_UPDATED = 75
+"""EX_TEMPFAIL of sysexits.h: another version was installed; whoever keeps the agent running starts it again."""
 EXIT_INTERRUPTED = 130
 
 
@@ -41,12 +42,21 @@ def serve(options: argparse.Namespace) -> int:
     versions = Versions(options.state_dir or default_state_directory())
     versions.hand_over(sys.argv[1:])
     once = 1 if options.once else None
-    return _with_agent(options, lambda agent: agent.serve(max_runs=once, on_check_in=versions.confirm))
+
+    def act(agent: Agent, updating: Updating) -> int:
+        return EXIT_UPDATED if agent.serve(max_runs=once, updating=updating) else 0
+
+    return _with_agent(options, versions, act)
 
 
 def enrol(options: argparse.Namespace) -> int:
     """Enrol this board and end, so that the service that is started next needs no join token."""
-    return _with_agent(options, lambda agent: print("enrolled as " + agent.enrol()))
+
+    def act(agent: Agent, _updating: Updating) -> int:
+        print("enrolled as " + agent.enrol())
+        return 0
+
+    return _with_agent(options, Versions(options.state_dir or default_state_directory()), act)
 
 
 def update(options: argparse.Namespace) -> int:
@@ -60,7 +70,7 @@ def update(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> int:
+def _with_agent(options: argparse.Namespace, versions: Versions, act: Callable[[Agent, Updating], int]) -> int:
     logging.getLogger("edgefleet_agent").setLevel(logging.INFO)
     state = options.state_dir or default_state_directory()
     state.mkdir(parents=True, exist_ok=True)
@@ -69,7 +79,10 @@ def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> in
     _handle_signals(stop)
     try:
         with only_agent_in(state), open_http(settings) as http:
-            act(_build(http, settings, state, stop))
+            workshop = _workshop(settings, state, stop)
+            client = ControllerClient(http, timeout_s=settings.timeout_s)
+            agent = Agent(client, settings, Stores(state, Spool(state / "spool")), workshop)
+            return act(agent, Updating(state, versions, workshop.cache, stop))
     except (CredentialRefused, UpgradeNeeded) as err:
         print("edgefleet-agent: {}: {}".format(err.code, err), file=sys.stderr)
         return EXIT_REFUSED
@@ -78,7 +91,6 @@ def _with_agent(options: argparse.Namespace, act: Callable[[Agent], None]) -> in
     except KeyboardInterrupt:
         print("edgefleet-agent: stopped at once; an unfinished run is left to its lease", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
@@ -92,10 +104,10 @@ def _settings(options: argparse.Namespace, state: Path) -> AgentSettings:
     return settings.model_copy(update={"controller": identity.controller})
 
 
-def _build(http: httpx.Client, settings: AgentSettings, state: Path, stop: StopSwitch) -> Agent:
+def _workshop(settings: AgentSettings, state: Path, stop: StopSwitch) -> Workshop:
     sensors = usable_sensors(settings.sensors)
     inventory = take_inventory(settings, sensors=[json.loads(spec.to_json()) for spec in sensors])
-    workshop = Workshop(
+    return Workshop(
         cache=ArtifactCache(state / "cache", settings.cache_free_bytes),
         inventory=inventory,
         bench=Bench(
@@ -107,8 +119,6 @@ def _build(http: httpx.Client, settings: AgentSettings, state: Path, stop: StopS
         rng=random.Random(),
         stop=stop,
     )
-    client = ControllerClient(http, timeout_s=settings.timeout_s)
-    return Agent(client, settings, Stores(state, Spool(state / "spool")), workshop)
 
 
 def _handle_signals(stop: StopSwitch) -> None:

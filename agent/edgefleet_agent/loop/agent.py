@@ -23,6 +23,7 @@ from edgefleet_agent.loop.heart import Heart
 from edgefleet_agent.loop.identity import Identity, load_identity, save_identity
 from edgefleet_agent.loop.one_run import Workshop, carry_out
 from edgefleet_agent.loop.trust import Asked
+from edgefleet_agent.loop.updating import Updating
 from edgefleet_agent.settings import AgentSettings
 from edgefleet_agent.spool import Spool, SpooledRun
 from edgefleet_agent.wire.log_lines import log_context
@@ -68,19 +69,20 @@ class Agent:
         self._nonce = ""
         self._boot, self._n_claims = secrets.token_hex(16), 0
 
-    def serve(self, max_runs: Optional[int] = None, on_check_in: Callable[[], None] = lambda: None) -> None:
-        """Take runs until a stop is requested or ``max_runs`` are done; ``on_check_in`` after each answered claim.
+    def serve(self, max_runs: Optional[int] = None, updating: Optional[Updating] = None) -> bool:
+        """Take runs until a stop is requested or ``max_runs`` are done; True: until another version was installed.
 
         Raises CredentialRefused, UpgradeNeeded, RequestRefused or SettingsInvalid when going on makes no sense.
         """
-        n_runs = 0
+        n_runs, is_updated = 0, False
         try:
             self._become_known()
-            while not self._workshop.stop.is_set and (max_runs is None or n_runs < max_runs):
+            while not self._workshop.stop.is_set and not is_updated and (max_runs is None or n_runs < max_runs):
                 try:
                     self.deliver_spool()
                     order = self._claim_order()
-                    on_check_in()
+                    if updating is not None:
+                        updating.checked_in(self._client)
                 except CredentialRefused:
                     if not self._may_enrol_again:
                         raise
@@ -90,9 +92,13 @@ class Agent:
                 if order is not None:
                     self.handle(order)
                     n_runs += 1
+                if updating is not None and self._client.is_update_offered:
+                    device_id = self._known().enrolment.device_id
+                    is_updated = updating.take(self._client, device_id, self._credentials)
         except DrainRequested:
             log.info("told to stop")
         self._say_goodbye()
+        return is_updated
 
     def enrol(self) -> str:
         """Become known to the controller without taking runs; returns the device's name. A second time changes nothing.

@@ -12,7 +12,8 @@ from edgefleet_agent.loop.trust import Asked, Trust, Verifier, load_trust, new_t
 from edgefleet_agent.signatures import best_ed25519
 from edgefleet_agent.wire.messages import ClaimResponse, EnrolRequest, EnrolResponse, RotateRequest
 from edgefleet_agent.wire.report import CodedError
-from edgefleet_agent.wire.signing import PublicKey, enrol_proof, rotate_proof
+from edgefleet_agent.wire.signing import PublicKey, Signed, enrol_proof, rotate_proof
+from edgefleet_agent.wire.updates import UpdateOffer
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +52,23 @@ class Credentials:
         A board that enrolled before orders were signed trusts the keys that the controller names when it is first asked.
         """
         assert response.order is not None
-        keys = self._trust.keys if self._trust is not None else []
-        if not keys:
-            keys = self._first_keys(client)
-        if not keys and response.signature is None:
+        verifier = self._verifier(response.signature, client)
+        if not verifier.keys and response.signature is None:
             return None  # an old controller, and this board trusts no key yet: there is nothing to check
-        verifier = Verifier(tuple(keys), self._ed25519)
-        if not verifier.knows(response.signature):
-            verifier = self._follow(verifier, client)
         try:
             verifier.require(response.order, response.signature, asked)
         except MeasurementFailed as failure:
             return failure.error
         return None
+
+    def require_update(self, offer: UpdateOffer, asked: Asked, client: ControllerClient) -> None:
+        """Raise UpdateFailed unless the controller that this board trusts signed the offer for it; unsigned ones never pass."""
+        self._verifier(offer.signature, client).require_update(offer, asked)
+
+    def _verifier(self, signature: Optional[Signed], client: ControllerClient) -> Verifier:
+        keys = self._trust.keys if self._trust is not None else []
+        verifier = Verifier(tuple(keys or self._first_keys(client)), self._ed25519)
+        return verifier if verifier.knows(signature) else self._follow(verifier, client)
 
     def renew(self, identity: Identity, client: ControllerClient) -> Optional[Identity]:
         """The identity with a new credential; None if that did not work now, the old one is still good."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgefleet_agent.ed25519 import new_secret_key
-from edgefleet_agent.errors import MeasurementFailed, SettingsInvalid
+from edgefleet_agent.errors import MeasurementFailed, SettingsInvalid, UpdateFailed
 from edgefleet_agent.signatures import Ed25519
 from edgefleet_agent.wire.messages import RunOrder, SigningKeys
 from edgefleet_agent.wire.reasons import ErrorCode
@@ -26,6 +26,7 @@ from edgefleet_agent.wire.signing import (
     document_sha256,
     key_id_of,
 )
+from edgefleet_agent.wire.updates import UPDATE, UpdateOffer, UpdateStatement
 
 TRUST_FILE = "trust.json"
 OWNER_ONLY = 0o600
@@ -101,6 +102,22 @@ class Verifier:
             raise MeasurementFailed(
                 ErrorCode.ORDER_SIGNATURE_INVALID, "the order is not the one that the controller signed"
             )
+
+    def require_update(self, offer: UpdateOffer, asked: Asked) -> None:
+        """Raise UpdateFailed unless a trusted key signed this very offer in answer to this very request."""
+        signed = offer.signature
+        key = self._key(signed.key_id) if signed is not None else None
+        if signed is None or key is None or not self._is_signed(signed, key):
+            raise UpdateFailed("no key that this board trusts has signed the offer of version " + offer.version)
+        try:
+            said = UpdateStatement.model_validate_json(signed.payload)
+        except ValidationError as err:
+            raise UpdateFailed("what was signed is no offer of a version") from err
+        if said.purpose != UPDATE or (said.device_id, said.nonce) != (asked.device_id, asked.nonce):
+            raise UpdateFailed("the signature of version {} answers another request".format(offer.version))
+        signed_offer = (said.rollout_id, said.version, said.sha256, said.size_bytes)
+        if signed_offer != (offer.rollout_id, offer.version, offer.sha256, offer.size_bytes):
+            raise UpdateFailed("the offer is not the one that the controller signed")
 
     def followed(self, announced: SigningKeys) -> "Verifier":
         """A verifier that trusts what its keys announced, and only the newest of that."""

@@ -17,14 +17,36 @@ from sqlalchemy.orm.attributes import History
 from edgefleet_controller.auth.caller import Caller, current_caller
 from edgefleet_controller.clock import Clock, SystemClock
 from edgefleet_controller.db.access_tables import ApiToken, AuditEntry, Membership, User
-from edgefleet_controller.db.tables import Base, Comparison, Device, Job, JoinToken, Model, Project
+from edgefleet_controller.db.tables import (
+    AgentRelease,
+    Base,
+    Comparison,
+    Device,
+    Job,
+    JoinToken,
+    Model,
+    Project,
+    Rollout,
+)
 
 JsonObject = dict[str, Any]
 
 FIRST = "0" * 64
 """What the first entry has for the hash of the one before."""
 
-AUDITED: tuple[type[Base], ...] = (User, Project, Membership, ApiToken, Device, JoinToken, Model, Job, Comparison)
+AUDITED: tuple[type[Base], ...] = (
+    User,
+    Project,
+    Membership,
+    ApiToken,
+    Device,
+    JoinToken,
+    Model,
+    Job,
+    Comparison,
+    AgentRelease,
+    Rollout,
+)
 AUDITED_DEVICE_ACTIONS = ("POST /agent/v1/enrol", "POST /agent/v1/rotate")
 LOCK_KEY = 0x6564_6761
 """Advisory lock of PostgreSQL under which entries are chained; SQLite has one writer anyway."""

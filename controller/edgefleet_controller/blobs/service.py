@@ -14,6 +14,7 @@ from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Device
 from edgefleet_controller.errors import NotFound, NotLeased, SamplesExpired, StaleAttempt
+from edgefleet_controller.rollouts import repository as rollouts
 from edgefleet_controller.runs import repository as runs
 
 ORDERED_FILES = ("artifact", "evaluation", "golden")
@@ -52,10 +53,13 @@ def _project_of_caller(session: Session) -> str:
 
 
 def require_assigned(session: Session, device_id: str, sha256: str) -> None:
-    """NotFound unless the file belongs to the order of the run that the device holds."""
+    """NotFound unless the file belongs to the order of the run that the device holds, or is the update offered to it."""
     run = runs.leased_run(session, device_id)
     order = run.order if run is not None else {}
-    if sha256 not in _files_of(order):
+    if sha256 in _files_of(order):
+        return
+    due = rollouts.find_due(session, device_id)
+    if due is None or due[2].wheel_sha256 != sha256:
         raise NotFound("The device holds no run with this file.")
 
 

@@ -10,6 +10,7 @@ from edgefleet_controller.cli.jobs import front, job_app, results
 from edgefleet_controller.cli.keys import key_app
 from edgefleet_controller.cli.models import model_app
 from edgefleet_controller.cli.people import audit, project_app, user_app
+from edgefleet_controller.cli.rollouts import rollout_app
 from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
 from edgefleet_controller.cli.targets import list_targets
@@ -30,6 +31,7 @@ app.add_typer(user_app, name="user")
 app.add_typer(project_app, name="project")
 app.command("audit")(audit)
 app.add_typer(key_app, name="key")
+app.add_typer(rollout_app, name="rollout")
 app.add_typer(model_app, name="model")
 app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")

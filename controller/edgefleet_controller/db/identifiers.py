@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["dev", "jtk", "mod", "ana", "job", "var", "run", "cmp", "usr", "prj", "tok", "wrk"]
+Prefix = Literal["dev", "jtk", "mod", "ana", "job", "var", "run", "cmp", "usr", "prj", "tok", "wrk", "rel", "rol"]
 
 
 def new_id(prefix: Prefix) -> str:

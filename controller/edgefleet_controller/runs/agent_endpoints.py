@@ -16,6 +16,7 @@ from edgefleet_agent.wire.messages import (
     ReportRequest,
     ReportResponse,
 )
+from edgefleet_agent.wire.updates import OFFER_HEADER
 from edgefleet_controller.auth.agent_route import AgentRoute
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.errors import NotFound, UpgradeRequired
@@ -38,11 +39,14 @@ async def claim(body: ClaimRequest, device_id: DeviceId, services: ServicesOf, r
     if body.protocol < MINIMUM_PROTOCOL:
         raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
     found = await wait_for_claim(services, device_id, body, request.is_disconnected)
+    desk = services.desk
+    headers = {OFFER_HEADER: "1"} if desk.offers.is_due(desk.roster.get(device_id)) else {}
     if found.leased is not None:
-        return Response(_order_json(found.leased, body.nonce, services), media_type=JSON)
+        return Response(_order_json(found.leased, body.nonce, services), media_type=JSON, headers=headers)
     if found.wants_facts:
         return Response(b'{"order":null,"send_facts":true}', media_type=JSON)
-    headers = {"Retry-After": str(random.randint(*COME_BACK_S))} if found.is_busy else None
+    if found.is_busy:
+        headers["Retry-After"] = str(random.randint(*COME_BACK_S))
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
 

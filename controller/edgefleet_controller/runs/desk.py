@@ -15,6 +15,7 @@ from edgefleet_controller.dispatch.group_commit import GroupCommit
 from edgefleet_controller.dispatch.lease_book import Lease, LeaseBook
 from edgefleet_controller.dispatch.roster import Card, Roster
 from edgefleet_controller.dispatch.work import WorkIndex
+from edgefleet_controller.rollouts.offers import Offers
 from edgefleet_controller.runs import repository, service
 from edgefleet_controller.runs.aftermath import Aftermath, Note
 from edgefleet_controller.runs.heartbeats import Heartbeats
@@ -47,6 +48,7 @@ class Desk:
         self.roster = Roster()
         self.work = WorkIndex(self.roster)
         self.book = LeaseBook()
+        self.offers = Offers()
         self.heartbeats = Heartbeats(database, self.book, rules, settings.heartbeat_flush_s)
         self.aftermath = Aftermath(database, database.clock, settings.aftermath_s)
         self._leases: GroupCommit[Wanted, Leased | None] = GroupCommit(self.lease_all)

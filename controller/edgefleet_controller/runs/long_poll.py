@@ -55,6 +55,7 @@ async def _hold(
     clock, desk = services.clock, services.desk
     ends_at_s = clock.monotonic_s() + min(wait_s, services.settings.poll_wait_s)
     with services.wakeups.waiting_for(f"device:{wanted.card.id}") as waiter:
+        was_woken = False  # an agent that does not know of updates is answered once, not again and again
         while True:
             card = desk.roster.get(wanted.card.id)
             if card is not None and desk.work.may_have_work(card, clock.now()):
@@ -62,7 +63,7 @@ async def _hold(
                 if leased is not None:
                     return Claim(leased=leased)
             remaining_s = ends_at_s - clock.monotonic_s()
-            if remaining_s <= 0 or services.wakeups.is_closed:
+            if remaining_s <= 0 or services.wakeups.is_closed or (was_woken and desk.offers.is_due(card)):
                 return Claim()
             if services.wakeups.n_waiting > services.settings.max_held_claims:
                 return Claim(is_busy=True)
@@ -70,6 +71,7 @@ async def _hold(
             if not await waiter.wait(remaining_s) or await is_disconnected():
                 return Claim()
             services.presence.touch(wanted.card.id, clock.now())
+            was_woken = True
 
 
 def _take_in_facts(services: Services, device_id: str, request: ClaimRequest) -> Card:

@@ -1,9 +1,10 @@
-"""Signs the orders that devices are handed."""
+"""Signs the orders and updates that devices are handed."""
 
 from datetime import datetime
 from typing import Any
 
 from edgefleet_agent.wire.signing import OrderStatement, Signed, document_sha256
+from edgefleet_agent.wire.updates import UpdateStatement
 from edgefleet_controller.signing.key_ring import KeyRing
 
 
@@ -24,4 +25,10 @@ def sign_order(keys: KeyRing, order: dict[str, Any], *, device_id: str, nonce: s
         created=now.isoformat(),
         lease_s=order["lease_s"],
     )
+    return keys.sign(statement.model_dump())
+
+
+def sign_update(keys: KeyRing, offer: dict[str, Any], *, device_id: str, nonce: str, now: datetime) -> Signed:
+    """The signed statement about an update, for this device and in answer to this request alone."""
+    statement = UpdateStatement(device_id=device_id, nonce=nonce, created=now.isoformat(), **offer)
     return keys.sign(statement.model_dump())

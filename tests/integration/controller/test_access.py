@@ -17,6 +17,8 @@ DEVICE = {
     "POST /agent/v1/report",
     "POST /agent/v1/rotate",
     "GET /agent/v1/signing-keys",
+    "GET /agent/v1/update",
+    "POST /agent/v1/update",
     "GET /agent/v1/blobs/{sha256}",
     "HEAD /agent/v1/blobs/{sha256}",
     "PUT /agent/v1/blobs/{sha256}",
@@ -34,6 +36,7 @@ PERSON = {
     "POST /logout",
 }
 VIEWER = {
+    "GET /metrics",
     "GET /v1/devices",
     "GET /v1/devices/{device_id}",
     "GET /v1/blobs/{sha256}",
@@ -93,6 +96,11 @@ FLEET_ADMIN = {
     "POST /v1/users/{user_id}/password",
     "POST /v1/projects",
     "POST /v1/signing-keys/rotate",
+    "POST /v1/agent-releases",
+    "POST /v1/rollouts",
+    "GET /v1/rollouts",
+    "GET /v1/rollouts/{rollout_id}",
+    "POST /v1/rollouts/{rollout_id}/cancel",
     "GET /v1/audit",
     "GET /v1/audit/check",
 }
@@ -127,6 +135,7 @@ PLACEHOLDERS = {
     ),
     "{token_id}": "x",
     "{analysis_id}": "x",
+    "{rollout_id}": "x",
 }
 
 
