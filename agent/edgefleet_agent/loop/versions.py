@@ -153,7 +153,7 @@ class Versions:
                 env=environment,
             )
             if answer.returncode != 0:
-                last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+                last = (answer.stderr.strip().splitlines() or ["`edgefleet-agent doctor` says what is wrong"])[-1]
                 raise UpdateFailed("its `{}` fails: {}".format(" ".join(arguments), last))
             if arguments == ("--version",) and answer.stdout.split()[-1:] != [version]:
                 raise UpdateFailed("it says that it is {}".format(answer.stdout.strip()))
