@@ -47,7 +47,9 @@ class DbosEngine:
 
     def start_job(self, job_id: str, priority: int) -> None:
         """Enqueue the job's first task under an identifier of the job's own, so that a repeat attaches to it."""
-        task = Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority)
+        self._start(Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority))
+
+    def _start(self, task: Task) -> None:
         self._client.enqueue(
             {
                 "workflow_name": task.name,
@@ -59,12 +61,12 @@ class DbosEngine:
             task.as_json(),
         )
 
-    def restart_job(self, job_id: str, priority: int) -> None:
+    def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
         """Forget what was done for the job and begin again; finished work is found by the caches of the store."""
         ids = [status.workflow_id for status in self._tasks_of(job_id)]
         if ids:
             self._client.delete_workflows(ids)
-        self.start_job(job_id, priority)
+        self._start(Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority, begun_again=begun_again))
 
     def cancel_job(self, job_id: str) -> None:
         """Cancel the job's tasks; their running steps are cancelled and kill their process groups."""

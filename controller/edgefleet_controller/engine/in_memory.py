@@ -23,7 +23,7 @@ class InMemoryEngine:
             self.started.append(job_id)
             self.priorities[job_id] = priority
 
-    def restart_job(self, job_id: str, priority: int) -> None:
+    def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:  # noqa: ARG002 - the signature of all
         """Remember that it was begun again."""
         self.restarted.append(job_id)
         self.priorities[job_id] = priority

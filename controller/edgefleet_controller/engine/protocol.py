@@ -22,7 +22,8 @@ class Task:
     """One durable unit of work. It runs on whichever worker takes it from the queue, and names the tasks that follow it.
 
     ``priority``: lower numbers are taken first. ``attempt`` counts from 1; ``n_waits`` counts how often it found that
-    somebody else does the same work. ``delay_s`` seconds pass before it may be taken.
+    somebody else does the same work. ``delay_s`` seconds pass before it may be taken. ``begun_again`` counts how often the
+    job was: a worker may still hold a task of before, and would take one of the same name for it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Task:
     attempt: int = 1
     n_waits: int = 0
     delay_s: float = 0.0
+    begun_again: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a task that no worker would take."""
@@ -44,7 +46,8 @@ class Task:
     @property
     def identifier(self) -> str:
         """The same for the same work, so that it is enqueued once however often that is asked for."""
-        return f"{self.job_id}:{self.name}:{self.variant_id or ''}:{self.attempt}.{self.n_waits}"
+        count = f"{self.begun_again}.{self.attempt}.{self.n_waits}"
+        return f"{self.job_id}:{self.name}:{self.variant_id or ''}:{count}"
 
     def as_json(self) -> JsonObject:
         """JSON values that ``from_json`` reads."""
@@ -68,8 +71,8 @@ class Engine(Protocol):
         """Enqueue the job's first task; a second call for the same job changes nothing."""
         ...
 
-    def restart_job(self, job_id: str, priority: int) -> None:
-        """Forget what was done for the job and begin again; only for a job without live tasks."""
+    def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
+        """Forget what was done for the job and begin again, for the how many-th time; only for a job without live tasks."""
         ...
 
     def cancel_job(self, job_id: str) -> None:

@@ -38,7 +38,7 @@ class WatchedEngine(Protocol):
         """Those of the jobs that have a task which waits or runs."""
         ...
 
-    def restart_job(self, job_id: str, priority: int) -> None:
+    def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
         """Forget what was done for the job and begin again."""
         ...
 
@@ -145,8 +145,8 @@ class Watchdog:
             job.n_restarts += 1
             message = f"the engine had lost the job's tasks; begun again for the {job.n_restarts}. time"
             record_event(session, job_id, "begun_again", message)
-            priority = jobs.turn_of(session, job_id)
-        self._engine.restart_job(job_id, priority)
+            priority, n_restarts = jobs.turn_of(session, job_id), job.n_restarts
+        self._engine.restart_job(job_id, priority, n_restarts)
 
     def _settle(self) -> None:
         """End what has ended without anybody noticing."""

@@ -62,8 +62,8 @@ class HostSteps:
         if started is None:
             return []
         if not started.is_prepared and not await asyncio.to_thread(self._reuse_data, started):
-            return [Task(PREPARE_DATA, task.job_id, CPU_QUEUE, task.priority)]
-        return await asyncio.to_thread(self._plan, started)
+            return [replace(task, name=PREPARE_DATA, queue=CPU_QUEUE)]
+        return await asyncio.to_thread(self._plan, started, task.begun_again)
 
     async def prepare_data(self, task: Task) -> Sequence[Task]:
         """Write the job's evaluation set, then queue the first work of its variants; an error ends the job."""
@@ -74,7 +74,7 @@ class HostSteps:
             # of a sweep's jobs, all queued before the first was prepared, only that one has to be
             if not started.is_prepared and not await asyncio.to_thread(self._reuse_data, started):
                 await prepare_data(self._bench, started)
-            return await asyncio.to_thread(self._plan, started)
+            return await asyncio.to_thread(self._plan, started, task.begun_again)
         except Exception as err:  # noqa: BLE001  # the rim of the task: every end is recorded with the job
             failure = as_step_failure(err)
             decision = decide_retry(failure.code, task.attempt)
@@ -146,10 +146,10 @@ class HostSteps:
         key_sha256 = data_key(job.model_sha256, job.data)
         return self._journal.reuse_prepared_data(job, key_sha256, self._bench.blobs.exists)
 
-    def _plan(self, job: StartedJob) -> Sequence[Task]:
+    def _plan(self, job: StartedJob, begun_again: int) -> Sequence[Task]:
         """The first task of each variant that has not ended, past what the caches hold."""
         planned = [self._first_task(self._journal.look_up(variant_id)) for variant_id in job.variant_ids]
-        found = [task for task in planned if task is not None]
+        found = [replace(task, begun_again=begun_again) for task in planned if task is not None]
         if not found:
             self._journal.close_if_done(job.job_id)
         return found

@@ -38,7 +38,7 @@ class RecordingEngine:
     def live_jobs(self, job_ids: Sequence[str]) -> Collection[str]:
         return self.live & set(job_ids)
 
-    def restart_job(self, job_id: str, priority: int) -> None:
+    def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
         self.restarted.append(job_id)
 
     def purge(self, ended_before: datetime) -> int:
