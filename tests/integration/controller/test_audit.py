@@ -1,6 +1,5 @@
 """The audit log: every change by a person has its entry, and an entry that was tampered with shows."""
 
-
 import pytest
 from sqlalchemy import text
 from tests.integration.controller.conftest import Fleet

@@ -112,12 +112,9 @@ def test_the_work_of_a_killed_worker_is_finished_by_the_other_and_nothing_is_don
 
     site.wait_until(lambda: site.states(job_id)[1] == site.states(done)[1] == ["dispatched"], "both jobs at the boards")
     assert sorted(filter(None, map(site.worker_state, ("first", "second")))) == ["active", "dead"]
-    # the interrupted one once more, the finished one not
-    assert [entry["recipe"] for entry in site.executions("compress")] == [
-        "int8-dynamic",
-        "int8-weights",
-        "int8-weights",
-    ]
+    # the interrupted one once more, or oftener (an execution is at least once); the finished one not
+    compressed = [entry["recipe"] for entry in site.executions("compress")]
+    assert (compressed.count("int8-dynamic"), compressed.count("int8-weights") >= 2) == (1, True), compressed
     assert len(site.executions("compile")) == 2
     assert site.executions("prepare_data") == []  # made for the first job of the model
     assert [len(site.rows(Run, Run.job_id == each)) for each in (done, job_id)] == [1, 1]
