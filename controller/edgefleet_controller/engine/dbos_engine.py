@@ -62,10 +62,10 @@ class DbosEngine:
         )
 
     def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
-        """Forget what was done for the job and begin again; finished work is found by the caches of the store."""
-        ids = [status.workflow_id for status in self._tasks_of(job_id)]
-        if ids:
-            self._client.delete_workflows(ids)
+        """Begin again under identifiers of its own; finished work is found by the caches of the store.
+
+        The earlier tasks stay until they are purged: a worker that still runs one of them learns of its end from its record.
+        """
         self._start(Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority, begun_again=begun_again))
 
     def cancel_job(self, job_id: str) -> None:
