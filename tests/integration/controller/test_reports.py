@@ -210,7 +210,7 @@ def test_a_failed_run_keeps_its_row_with_the_reason(each_fleet: Fleet) -> None:
     (row,) = each_fleet.get("/v1/results", job=job["id"])["items"]
     assert row["verdict"] == {"status": "invalid", "reasons": ["runner_crashed"]}
     assert (row["latency_ms"], row["accuracy_device"], row["peak_memory_bytes"]) == (None, None, None)
-    assert row["energy"] == {"value_mj": None, "scope": None, "reason": "not_measured"}
+    assert row["energy"] == {"value_mj": None, "expanded_uncertainty_mj": None, "scope": None, "reason": "not_measured"}
     assert each_fleet.get(f"/v1/jobs/{job['id']}")["variants"][0]["error"]["code"] == "runner_crashed"
 
 
