@@ -18,7 +18,7 @@ class UpdateStatement(Wire):
     purpose: str = UPDATE
     device_id: str
     nonce: str = Field(description="random number of the request that this answers")
-    rollout_id: str
+    rollout_id: str = Field(description="identifier of the rollout")
     version: str
     sha256: str = Field(description="hash of the wheel")
     size_bytes: int = Field(description="size of the wheel")
@@ -28,7 +28,7 @@ class UpdateStatement(Wire):
 class UpdateOffer(Wire):
     """A version of the agent that the board is to install."""
 
-    rollout_id: str
+    rollout_id: str = Field(description="identifier of the rollout")
     version: str = Field(pattern="^[0-9][0-9A-Za-z.+!_]{0,63}$", description="version of the agent")
     sha256: str = Field(pattern=HEX_64, description="hash of the wheel, which is fetched from /agent/v1/blobs")
     size_bytes: int = Field(ge=1, description="size of the wheel")
@@ -38,7 +38,7 @@ class UpdateOffer(Wire):
 class UpdateOutcome(Wire):
     """A board did not take a version, or went back from it."""
 
-    rollout_id: str
+    rollout_id: str = Field(description="identifier of the rollout")
     outcome: Literal["failed", "rolled_back"] = Field(
         description="failed: not installed; rolled_back: never checked in"
     )

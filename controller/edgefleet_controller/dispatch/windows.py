@@ -15,7 +15,7 @@ class OneOff(BaseModel):
     """A window that happens once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["once"] = "once"
+    kind: Literal["once"] = Field(default="once", description="once")
     start: AwareDatetime = Field(description="begin, UTC")
     end: AwareDatetime = Field(description="end, UTC")
     reason: str | None = Field(default=None, max_length=200, description="why")
@@ -35,7 +35,7 @@ class Weekly(BaseModel):
     """A window that comes back on days of the week."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["weekly"] = "weekly"
+    kind: Literal["weekly"] = Field(default="weekly", description="every week")
     days: tuple[Day, ...] = Field(
         default=tuple(DAYS), min_length=1, max_length=7, description="days on which it begins"
     )

@@ -64,7 +64,7 @@ def test_model_takes_the_report_of_the_run_s_holder(model: ReferenceModel) -> No
         (Operation("sweep", at_s=59.0), {"state": "queued", "expires_s": None}, Kind.STALE),
         (Operation("sweep", at_s=61.0), {"state": "failed", "expires_s": None}, Kind.LOST),
         (Operation("claim", "other"), {"attempt": 3}, Kind.STALE),
-        (Operation("submit"), {"state": "completed"}, Kind.LOST),
+        (Operation("submit"), {"state": "completed"}, Kind.STALE),
         (Operation("sweep"), {"cancel_requested": True}, Kind.OTHER),
     ],
 )
