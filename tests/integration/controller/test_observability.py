@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +145,19 @@ def test_dashboard_asks_for_metrics_that_exist(fleet: Fleet) -> None:
     assert asked - shown == set()
 
 
-def test_requests_are_spans_where_opentelemetry_is_installed(
-    start_fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_are_spans_where_opentelemetry_is_installed() -> None:
+    """In a process of its own: OpenTelemetry keeps its state for the whole process, and other tests leave some."""
+    pytest.importorskip("opentelemetry.sdk.trace", reason="the extra otel is not installed")
+    alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_spans_in_this_process"]
+    done = subprocess.run(alone, env=os.environ | {SPANS_ALONE: "1"}, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout[-3000:]
+
+
+SPANS_ALONE = "EDGEFLEET_TEST_SPANS_ALONE"
+
+
+@pytest.mark.skipif(SPANS_ALONE not in os.environ, reason="started by the test above, in a process of its own")
+def test_spans_in_this_process(start_fleet: StartFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="the extra otel is not installed")
     from opentelemetry import trace
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
