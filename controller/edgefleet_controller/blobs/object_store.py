@@ -93,7 +93,7 @@ class ObjectBlobStore:
                     return False
                 self._files.rm_file(location)
             except FileNotFoundError:
-                pass
+                pass  # deleted already, by another controller or before a crash
         self._cache.remove(sha256, unmodified_since=datetime.max.replace(tzinfo=UTC))
         return True
 
