@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from edgefleet_controller.errors import ProjectRequired
+from edgefleet_controller.auth.errors import ProjectRequired
 
 DEFAULT_PROJECT = "prj_default"
 """The project that every store has: whoever names no other works in it."""

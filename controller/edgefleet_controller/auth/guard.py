@@ -11,11 +11,12 @@ from sqlalchemy import or_, select
 from edgefleet_controller.auth import principal as principals
 from edgefleet_controller.auth.access import Role, required_role
 from edgefleet_controller.auth.caller import DEFAULT_PROJECT, Caller, set_caller
+from edgefleet_controller.auth.errors import ForeignOrigin
 from edgefleet_controller.auth.principal import OPERATOR, Principal
 from edgefleet_controller.auth.tokens import DEVICE_PREFIX, equal_in_constant_time, hash_token
 from edgefleet_controller.db.tables import Project
 from edgefleet_controller.dispatch.roster import Card
-from edgefleet_controller.errors import ForeignOrigin, NotAllowed, NotAuthenticated, NotFound
+from edgefleet_controller.errors import NotAllowed, NotAuthenticated, NotFound
 from edgefleet_controller.services import Services, ServicesOf
 
 COOKIE_NAME = "edgefleet_session"

@@ -7,8 +7,8 @@ from fastapi import Request, Response, status
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
+from edgefleet_controller.blobs.errors import RangeRefused
 from edgefleet_controller.blobs.store import CHUNK_BYTES
-from edgefleet_controller.errors import RangeRefused
 
 MEDIA_TYPE = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.blobs.errors import BlobHashMismatch, DiskFull, UploadInProgress
 from edgefleet_controller.blobs.store import CHUNK_BYTES, SHA256_NAME, StoredFile
-from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, DiskFull, NotFound, UploadInProgress
+from edgefleet_controller.errors import BodyTooLarge, NotFound
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 Publish = Callable[[Path, str], None]

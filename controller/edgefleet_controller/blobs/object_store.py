@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 import fsspec
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.blobs.errors import BlobDamaged, BlobHashMismatch
 from edgefleet_controller.blobs.local_store import LocalBlobStore, LocalBlobWriter, ResumedBlobWriter
 from edgefleet_controller.blobs.store import CHUNK_BYTES, SHA256_NAME, StoredFile
-from edgefleet_controller.errors import BlobDamaged, BlobHashMismatch, NotFound, StoreUnavailable
+from edgefleet_controller.errors import NotFound, StoreUnavailable
 
 MODIFIED_FIELDS = ("LastModified", "last_modified", "mtime", "created")
 """Where fsspec's file systems say when a file was written: s3fs, others, local, memory."""

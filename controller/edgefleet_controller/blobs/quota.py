@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.blobs.errors import QuotaExceeded
 from edgefleet_controller.blobs.repository import ALL_PROJECTS
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Blob
-from edgefleet_controller.errors import BodyTooLarge, QuotaExceeded
+from edgefleet_controller.errors import BodyTooLarge
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from edgefleet_agent.wire.report import BlobRef
+from edgefleet_controller.blobs.errors import BlobHashMismatch, UploadOffsetMismatch
 from edgefleet_controller.blobs.quota import UploadLimit
 from edgefleet_controller.blobs.store import CHUNK_BYTES, BlobStore, BlobWriter
-from edgefleet_controller.errors import BlobHashMismatch, BodyTooLarge, UploadOffsetMismatch
+from edgefleet_controller.errors import BodyTooLarge
 
 
 async def receive_blob(store: BlobStore, sha256: str, chunks: AsyncIterator[bytes], limit: UploadLimit) -> BlobRef:

@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.caller import current_caller, project_for_new_rows
 from edgefleet_controller.blobs import repository
+from edgefleet_controller.blobs.errors import NotLeased, SamplesExpired
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import Database, now_of
 from edgefleet_controller.db.tables import Device
-from edgefleet_controller.errors import NotFound, NotLeased, SamplesExpired, StaleAttempt
+from edgefleet_controller.errors import NotFound
 from edgefleet_controller.rollouts import repository as rollouts
 from edgefleet_controller.runs import repository as runs
+from edgefleet_controller.runs.errors import StaleAttempt
 
 ORDERED_FILES = ("artifact", "evaluation", "golden")
 """Fields of a RunOrder that name a file."""

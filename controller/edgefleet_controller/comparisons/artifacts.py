@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.artifacts.errors import ArtifactNotCompiled, UnknownArtifactNamed
 from edgefleet_controller.comparisons import repository
 from edgefleet_controller.comparisons.schemas import ArtifactReference, ComparedArtifact, VariantReference
 from edgefleet_controller.db.tables import Artifact
-from edgefleet_controller.errors import ArtifactNotCompiled, UnknownArtifactNamed
 from edgefleet_controller.workflows.compiled import golden_ref
 from edgefleet_deploy.targets import TARGETS
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from edgefleet_agent.wire.comparison import ComparisonPlan
 from edgefleet_controller.comparisons import repository
 from edgefleet_controller.comparisons.artifacts import Found, JsonObject, find_artifact
+from edgefleet_controller.comparisons.errors import DeviceCannotCompare, RuntimeMissing
 from edgefleet_controller.comparisons.schemas import ComparisonCreate, ComparisonView
 from edgefleet_controller.comparisons.views import make_view, state_of
 from edgefleet_controller.db.database import announce, now_of
@@ -15,7 +16,7 @@ from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Comparison, Device, Run
 from edgefleet_controller.devices import service as devices
-from edgefleet_controller.errors import DeviceCannotCompare, NotFound, RuntimeMissing, StateForbids
+from edgefleet_controller.errors import NotFound, StateForbids
 from edgefleet_controller.pagination import Page, PageRequest
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.followers import UNFINISHED

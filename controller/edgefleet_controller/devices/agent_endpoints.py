@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from edgefleet_agent.wire.messages import EnrolRequest, EnrolResponse, RotateRequest, RotateResponse
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.devices import enrolment
-from edgefleet_controller.errors import JoinTokenRefused
+from edgefleet_controller.devices.errors import JoinTokenRefused
 from edgefleet_controller.services import ServicesOf, WriteSession
 
 router = APIRouter(prefix="/agent/v1", tags=["agent"])

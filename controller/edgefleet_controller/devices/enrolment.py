@@ -15,17 +15,14 @@ from edgefleet_controller.auth.tokens import DEVICE_PREFIX, TokenSource, hash_to
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.tables import Device, JoinToken
 from edgefleet_controller.devices import repository, service
-from edgefleet_controller.devices.schemas import NAME_PATTERN
-from edgefleet_controller.errors import (
+from edgefleet_controller.devices.errors import (
     DeviceKeyRefused,
     DeviceKindMismatch,
-    InvalidRequest,
     JoinTokenMismatch,
     JoinTokenRefused,
-    NotFound,
-    StateForbids,
-    UpgradeRequired,
 )
+from edgefleet_controller.devices.schemas import NAME_PATTERN
+from edgefleet_controller.errors import InvalidRequest, NotFound, StateForbids, UpgradeRequired
 
 
 @dataclass(frozen=True)

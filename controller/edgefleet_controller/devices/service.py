@@ -12,6 +12,7 @@ from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Device, JoinToken
 from edgefleet_controller.devices import repository
+from edgefleet_controller.devices.errors import NoDevices, UnknownDeviceNamed
 from edgefleet_controller.devices.presence import Presence
 from edgefleet_controller.devices.schemas import (
     DeviceCreate,
@@ -22,14 +23,7 @@ from edgefleet_controller.devices.schemas import (
 )
 from edgefleet_controller.dispatch.requirements import Requirement
 from edgefleet_controller.dispatch.roster import card_of
-from edgefleet_controller.errors import (
-    NameTaken,
-    NoDevices,
-    NotFound,
-    StateForbids,
-    UnknownDeviceNamed,
-    VersionMismatch,
-)
+from edgefleet_controller.errors import NameTaken, NotFound, StateForbids, VersionMismatch
 
 
 def register(session: Session, request: DeviceCreate) -> Device:

@@ -5,7 +5,7 @@ from typing import Any
 
 from edgefleet_compression.recipe import Recipe
 from edgefleet_controller.db.tables import Model, Variant
-from edgefleet_controller.errors import NothingToCompile
+from edgefleet_controller.jobs.errors import NothingToCompile
 from edgefleet_deploy.refusals import Refusal, refusals, summary_of
 from edgefleet_deploy.targets import Target
 

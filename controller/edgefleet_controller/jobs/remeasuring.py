@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
+from edgefleet_controller.artifacts.errors import UnknownArtifactNamed
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Job, Variant
 from edgefleet_controller.devices import service as devices
-from edgefleet_controller.errors import NotFound, NothingToMeasure, UnknownArtifactNamed
+from edgefleet_controller.errors import NotFound
 from edgefleet_controller.jobs import repository
+from edgefleet_controller.jobs.errors import NothingToMeasure
 from edgefleet_controller.jobs.events import record_event
 from edgefleet_controller.jobs.schemas import RemeasureCreate
 from edgefleet_controller.jobs.turns import take_turns

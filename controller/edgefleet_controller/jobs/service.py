@@ -16,18 +16,17 @@ from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Device, Job, Model, Run, Variant
 from edgefleet_controller.devices import service as devices
-from edgefleet_controller.errors import (
+from edgefleet_controller.errors import NotFound, StateForbids
+from edgefleet_controller.jobs import repository
+from edgefleet_controller.jobs.errors import (
     BoardMismatch,
     DeadlinePassed,
     DuplicateName,
     InvalidRecipe,
-    NotFound,
-    StateForbids,
     TooManyRuns,
     UnknownRecipe,
     UnknownTarget,
 )
-from edgefleet_controller.jobs import repository
 from edgefleet_controller.jobs.events import mark_changed, record_event
 from edgefleet_controller.jobs.placement import choose_compute
 from edgefleet_controller.jobs.refusing import refuse_impossible

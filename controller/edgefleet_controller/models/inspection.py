@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed, run_child_step
-from edgefleet_controller.errors import InspectionFailed, ModelRefused
+from edgefleet_controller.models.errors import InspectionFailed, ModelRefused
 from edgefleet_controller.settings import Settings
 
 STEP_MODULE = "edgefleet_compression.step"

@@ -7,12 +7,14 @@ from sqlalchemy.orm import Session
 from edgefleet_compression.data.registry import PACKAGED
 from edgefleet_compression.errors import RequestInvalid
 from edgefleet_compression.metrics import require_metric, require_supported
+from edgefleet_controller.blobs.errors import BlobMissing
 from edgefleet_controller.blobs.repository import find_blob, touch
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Model
-from edgefleet_controller.errors import BlobMissing, MetricRefused, NotFound, UnknownDataSet, UnknownModelNamed
+from edgefleet_controller.errors import NotFound
 from edgefleet_controller.models import repository
+from edgefleet_controller.models.errors import MetricRefused, UnknownDataSet, UnknownModelNamed
 from edgefleet_controller.models.schemas import DataSpec, ModelCreate, PackagedData, UploadedData
 
 

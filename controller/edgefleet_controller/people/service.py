@@ -13,8 +13,9 @@ from edgefleet_controller.db.access_tables import ROLES, ApiToken, Membership, U
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Project
-from edgefleet_controller.errors import NameTaken, NotAllowed, NotFound, PasswordRefused, UnknownUserNamed
+from edgefleet_controller.errors import NameTaken, NotAllowed, NotFound
 from edgefleet_controller.people import repository
+from edgefleet_controller.people.errors import PasswordRefused, UnknownUserNamed
 from edgefleet_controller.people.schemas import (
     ApiTokenCreate,
     ApiTokenCreated,

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from edgefleet_compression.search.estimates import Estimate
 from edgefleet_controller.db.tables import Job
-from edgefleet_controller.errors import ProvenanceMixed, UnknownAxis
 from edgefleet_controller.jobs import service as jobs
 from edgefleet_controller.results import repository
+from edgefleet_controller.results.errors import ProvenanceMixed, UnknownAxis
 from edgefleet_controller.results.figures import FIGURES, Figure
 from edgefleet_controller.results.front import find_front, find_probable_front
 from edgefleet_controller.results.rows import TRUSTED, make_rows

@@ -6,14 +6,17 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.updates import UpdateOutcome
+from edgefleet_controller.blobs.errors import BlobMissing
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import AgentRelease, Device, Rollout, RolloutDevice
 from edgefleet_controller.devices import service as devices
+from edgefleet_controller.devices.errors import NoDevices
 from edgefleet_controller.devices.presence import Presence
-from edgefleet_controller.errors import BlobMissing, NameTaken, NoDevices, NotFound, StateForbids, UnknownReleaseNamed
+from edgefleet_controller.errors import NameTaken, NotFound, StateForbids
 from edgefleet_controller.rollouts import repository
+from edgefleet_controller.rollouts.errors import UnknownReleaseNamed
 from edgefleet_controller.rollouts.schemas import (
     ReleaseCreate,
     RolloutCreate,

@@ -5,7 +5,7 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
-from edgefleet_controller.errors import WheelRefused
+from edgefleet_controller.rollouts.errors import WheelRefused
 
 DISTRIBUTION = "edgefleet-agent"
 MAX_METADATA_BYTES = 1024 * 1024

@@ -14,9 +14,10 @@ from edgefleet_agent.wire.report import RunReport
 from edgefleet_agent.wire.samples import SamplesInvalid as UnreadableSamples
 from edgefleet_agent.wire.samples import decode_samples
 from edgefleet_compression.metrics import prediction_metrics
-from edgefleet_controller import errors
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.tables import Artifact, Run, Variant
+from edgefleet_controller.errors import StoreUnavailable
+from edgefleet_controller.runs import errors
 
 JsonObject = dict[str, Any]
 Array = NDArray[Any]
@@ -86,9 +87,7 @@ def _host_answers(session: Session, run: Run, blobs: BlobStore) -> _HostAnswers 
                 n_classes=int(archive["n_classes"]) if has_labels else 0,
             )
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as err:
-        raise errors.StoreUnavailable(
-            f"The host's predictions {ref['sha256']} are damaged in the store: {err}."
-        ) from err
+        raise StoreUnavailable(f"The host's predictions {ref['sha256']} are damaged in the store: {err}.") from err
 
 
 def _device_predictions(blob: bytes, n_available: int) -> tuple[list[int], list[int]]:

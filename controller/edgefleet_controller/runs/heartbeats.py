@@ -15,8 +15,8 @@ from edgefleet_agent.wire.messages import HeartbeatRequest, HeartbeatResponse
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Run
 from edgefleet_controller.dispatch.lease_book import Lease, LeaseBook
-from edgefleet_controller.errors import StaleAttempt
 from edgefleet_controller.runs import repository
+from edgefleet_controller.runs.errors import StaleAttempt
 from edgefleet_controller.runs.rules import LeaseRules
 
 MAX_ATTEMPT = 2**31 - 1

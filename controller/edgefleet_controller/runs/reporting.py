@@ -18,10 +18,11 @@ from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.tables import ComparisonResult, Device, Result, Run, Variant
 from edgefleet_controller.dispatch.roster import Card
-from edgefleet_controller.errors import NotFound, ReportRefused, SamplesMissing, StaleAttempt
+from edgefleet_controller.errors import NotFound
 from edgefleet_controller.runs import verification
 from edgefleet_controller.runs.aftermath import Note
 from edgefleet_controller.runs.agreement import check_predictions
+from edgefleet_controller.runs.errors import ReportRefused, SamplesMissing, StaleAttempt
 from edgefleet_controller.runs.faults import failure_of, why_quarantine, with_failure
 from edgefleet_controller.runs.records import comparison_result_of, result_of
 

@@ -13,8 +13,8 @@ from edgefleet_agent.wire.reasons import Provenance
 from edgefleet_agent.wire.report import LatencySummary, RunReport
 from edgefleet_agent.wire.samples import SamplesInvalid as UnreadableSamples
 from edgefleet_agent.wire.samples import decode_arrays, decode_samples
-from edgefleet_controller import errors
 from edgefleet_controller.blobs.store import BlobStore
+from edgefleet_controller.runs import errors
 
 PROVENANCE_OF_KIND: Mapping[str, Provenance] = MappingProxyType(
     {

@@ -13,8 +13,8 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from edgefleet_controller.blobs.errors import BlobHashMismatch
 from edgefleet_controller.db.migrate import migration_config, upgrade_to_head
-from edgefleet_controller.errors import BlobHashMismatch
 from edgefleet_controller.store.archive import ArchiveReader, chunks_of, reading_archive
 from edgefleet_controller.store.backup import StorePlaces
 from edgefleet_controller.store.errors import ArchiveInvalid, ArchiveTooNew, StoreError, TargetNotEmpty

@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from edgefleet_controller.blobs.errors import BlobDamaged, BlobHashMismatch, DiskFull, UploadInProgress
 from edgefleet_controller.blobs.local_store import LocalBlobStore
 from edgefleet_controller.blobs.object_store import ObjectBlobStore
 from edgefleet_controller.blobs.store import BlobStore
-from edgefleet_controller.errors import (
-    BlobDamaged,
-    BlobHashMismatch,
-    BodyTooLarge,
-    DiskFull,
-    NotFound,
-    StoreUnavailable,
-    UploadInProgress,
-)
+from edgefleet_controller.errors import BodyTooLarge, NotFound, StoreUnavailable
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -22,7 +22,7 @@ from edgefleet_controller.app import create_app
 from edgefleet_controller.clock import FakeClock
 from edgefleet_controller.db.tables import Artifact, Variant
 from edgefleet_controller.engine.in_memory import InMemoryEngine
-from edgefleet_controller.errors import ModelRefused
+from edgefleet_controller.models.errors import ModelRefused
 from edgefleet_controller.runs.desk import Wanted
 from edgefleet_controller.runs.rules import lease_rules
 from edgefleet_controller.runs.service import enqueue_run

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from edgefleet_compression.onnx_bounds import MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES
 from edgefleet_controller.engine.child_process import ChildLimits
-from edgefleet_controller.errors import InspectionFailed, ModelRefused
+from edgefleet_controller.models.errors import InspectionFailed, ModelRefused
 from edgefleet_controller.models.inspection import ChildInspector
 
 MEMORY_BYTES = 4 * 1024**3

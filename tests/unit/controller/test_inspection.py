@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgefleet_controller.engine.child_process import ChildLimits
-from edgefleet_controller.errors import InspectionFailed, ModelRefused
+from edgefleet_controller.models.errors import InspectionFailed, ModelRefused
 from edgefleet_controller.models.inspection import ChildInspector
 from edgefleet_controller.settings import Settings
 
