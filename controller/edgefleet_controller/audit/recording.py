@@ -16,17 +16,20 @@ from sqlalchemy.orm.attributes import History
 
 from edgefleet_controller.auth.caller import Caller, current_caller
 from edgefleet_controller.clock import Clock, SystemClock
-from edgefleet_controller.db.access_tables import ApiToken, AuditEntry, Membership, User
 from edgefleet_controller.db.tables import (
     AgentRelease,
+    ApiToken,
+    AuditEntry,
     Base,
     Comparison,
     Device,
     Job,
     JoinToken,
+    Membership,
     Model,
     Project,
     Rollout,
+    User,
 )
 
 JsonObject = dict[str, Any]

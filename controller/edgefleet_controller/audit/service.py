@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from edgefleet_controller.audit.recording import FIRST, hash_entry
 from edgefleet_controller.audit.schemas import AuditCheck, AuditRequest, AuditView
-from edgefleet_controller.db.access_tables import AuditEntry
+from edgefleet_controller.db.tables import AuditEntry
 from edgefleet_controller.errors import InvalidCursor
 from edgefleet_controller.pagination import Page, encode_cursor
 

@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from edgefleet_controller.auth.access import Role
 from edgefleet_controller.auth.caller import OPERATOR_TOKEN
 from edgefleet_controller.auth.tokens import hash_token
-from edgefleet_controller.db.access_tables import ROLES, ApiToken, Membership, User, WebSession
-from edgefleet_controller.db.tables import Project
+from edgefleet_controller.db.tables import ROLES, ApiToken, Membership, Project, User, WebSession
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from edgefleet_controller.auth import principal as principals
 from edgefleet_controller.auth.caller import Caller
 from edgefleet_controller.auth.passwords import is_password
 from edgefleet_controller.auth.tokens import SESSION_PREFIX, equal_in_constant_time, hash_token
-from edgefleet_controller.db.access_tables import User, WebSession
+from edgefleet_controller.db.tables import User, WebSession
 from edgefleet_controller.services import Services
 
 _HASHING = threading.BoundedSemaphore(2)

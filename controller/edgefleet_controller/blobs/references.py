@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Table, Text, cast, func, literal_column, n
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import true
 
-from edgefleet_controller.db.access_tables import BlobOwner
-from edgefleet_controller.db.tables import Base, Blob, Result
+from edgefleet_controller.db.tables import Base, Blob, BlobOwner, Result
 from edgefleet_controller.store.shapes import kind_of
 
 NOT_REFERENCES: Collection[str] = (Blob.__tablename__, BlobOwner.__tablename__)

@@ -10,10 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edgefleet_agent.wire.report import BlobRef
-from edgefleet_controller.db.access_tables import BlobOwner
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.scoping import UNSCOPED
-from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job
+from edgefleet_controller.db.tables import Artifact, Blob, BlobOwner, Compression, Job
 
 OCTETS = "application/octet-stream"
 ALL_PROJECTS: Mapping[str, Any] = MappingProxyType({UNSCOPED: True})

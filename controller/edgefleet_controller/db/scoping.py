@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Select, Table, or_, select
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, with_loader_criteria
 
 from edgefleet_controller.auth.caller import current_caller
-from edgefleet_controller.db.access_tables import BlobOwner
 from edgefleet_controller.db.tables import (
     Analysis,
     Artifact,
     Blob,
+    BlobOwner,
     Comparison,
     Compression,
     Device,

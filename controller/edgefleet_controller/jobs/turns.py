@@ -6,8 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.auth.caller import name_for_new_rows
-from edgefleet_controller.db.engine_tables import FairClock
-from edgefleet_controller.db.tables import Job, Variant
+from edgefleet_controller.db.tables import FairClock, Job, Variant
 from edgefleet_controller.jobs.fairness import FAIR_CLOCK, PRIORITIES, Priority, assign_tags
 
 

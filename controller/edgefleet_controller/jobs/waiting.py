@@ -7,8 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.db.database import announce
-from edgefleet_controller.db.engine_tables import JobDependency
-from edgefleet_controller.db.tables import Job
+from edgefleet_controller.db.tables import Job, JobDependency
 from edgefleet_controller.jobs import repository
 from edgefleet_controller.jobs.closing import finish, stop_job
 from edgefleet_controller.jobs.errors import JobNeverComes, UnknownJobNamed

@@ -6,8 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.access_tables import ApiToken, Membership, User, WebSession
-from edgefleet_controller.db.tables import Project
+from edgefleet_controller.db.tables import ApiToken, Membership, Project, User, WebSession
 from edgefleet_controller.pagination import PageRequest, fetch_page
 
 

@@ -9,10 +9,9 @@ from edgefleet_controller.auth.caller import current_caller
 from edgefleet_controller.auth.passwords import hash_password, is_password
 from edgefleet_controller.auth.principal import Principal
 from edgefleet_controller.auth.tokens import OPERATOR_PREFIX, TokenSource, hash_token
-from edgefleet_controller.db.access_tables import ROLES, ApiToken, Membership, User
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
-from edgefleet_controller.db.tables import Project
+from edgefleet_controller.db.tables import ROLES, ApiToken, Membership, Project, User
 from edgefleet_controller.errors import NameTaken, NotAllowed, NotFound
 from edgefleet_controller.people import repository
 from edgefleet_controller.people.errors import PasswordRefused, UnknownUserNamed

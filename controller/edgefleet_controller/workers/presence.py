@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.database_clock import database_now
-from edgefleet_controller.db.engine_tables import Worker
 from edgefleet_controller.db.identifiers import new_id
+from edgefleet_controller.db.tables import Worker
 from edgefleet_controller.workers import repository
 
 EXIT_FENCED = 71

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, aliased
 
-from edgefleet_controller.db.engine_tables import LeaderLease, Worker
-from edgefleet_controller.db.tables import Job, Run, Variant
+from edgefleet_controller.db.tables import Job, LeaderLease, Run, Variant, Worker
 
 WORKING = ("queued", "compressing", "compiling")
 """States of a variant that some task of the engine is to move on."""

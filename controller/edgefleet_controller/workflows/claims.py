@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.db.database import Database, now_of
-from edgefleet_controller.db.engine_tables import StepClaim, Worker
+from edgefleet_controller.db.tables import StepClaim, Worker
 
 
 class StepClaims:

@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.blobs.repository import touch
-from edgefleet_controller.db.engine_tables import FairClock
-from edgefleet_controller.db.tables import Artifact, Blob, Compression, Job, Model, Variant
+from edgefleet_controller.db.tables import Artifact, Blob, Compression, FairClock, Job, Model, Variant
 from edgefleet_controller.jobs.fairness import FAIR_CLOCK, Priority, advanced
 
 JsonObject = dict[str, Any]

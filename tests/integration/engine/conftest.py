@@ -18,9 +18,8 @@ from sqlalchemy import select
 
 from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.db.database import Database
-from edgefleet_controller.db.engine_tables import LeaderLease, Worker
 from edgefleet_controller.db.migrate import upgrade_to_head
-from edgefleet_controller.db.tables import Blob, Device, Job, JobEvent, Model
+from edgefleet_controller.db.tables import Blob, Device, Job, JobEvent, LeaderLease, Model, Worker
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service

@@ -9,8 +9,7 @@ from sqlalchemy import update
 
 from edgefleet_controller.clock import SystemClock
 from edgefleet_controller.db.database import Database
-from edgefleet_controller.db.engine_tables import LeaderLease, Worker
-from edgefleet_controller.db.tables import Blob, Job, Model, Variant
+from edgefleet_controller.db.tables import Blob, Job, LeaderLease, Model, Variant, Worker
 from edgefleet_controller.workers.presence import WorkerNameTaken, WorkerPresence
 from edgefleet_controller.workers.watchdog import Watchdog, WatchRules
 from edgefleet_controller.workflows.claims import StepClaims

@@ -1,12 +1,12 @@
-"""Tables of the engine's side: workers, who leads them, what is being computed, whose turn it is, which job waits for which."""
+"""Workers, who leads them, and what they are computing."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from edgefleet_controller.db.tables import Base, one_of
+from edgefleet_controller.db.tables.base import Base, one_of
 
 WORKER_STATES = ("active", "stopped", "dead")
 
@@ -47,19 +47,3 @@ class StepClaim(Base):
     incarnation: Mapped[str]
     """of the worker; the claim ends with it"""
     claimed_at: Mapped[datetime]
-
-
-class FairClock(Base):
-    """The virtual time of fair queuing, see ``jobs.fairness``."""
-
-    __tablename__ = "fair_clocks"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    virtual_time: Mapped[int] = mapped_column(BigInteger)
-
-
-class JobDependency(Base):
-    """A job that begins when another one has completed."""
-
-    __tablename__ = "job_dependencies"
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    after_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True, index=True)

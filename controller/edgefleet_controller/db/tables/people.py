@@ -1,16 +1,25 @@
-"""The tables of who may do what: users, their roles, tokens and sessions, who owns a file, and the audit log.
+"""Who may do what: projects, users, their roles, tokens and sessions.
 
 Of every secret only a hash is stored: scrypt for passwords, SHA-256 for tokens, which have 256 random bits.
 """
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from edgefleet_controller.db.tables import Base, JsonObject, one_of
+from edgefleet_controller.db.tables.base import Base, one_of
 
 ROLES = ("viewer", "operator", "admin")
+
+
+class Project(Base):
+    """Owns devices, models, jobs and comparisons; people have their roles in it."""
+
+    __tablename__ = "projects"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
 
 
 class User(Base):
@@ -63,35 +72,3 @@ class WebSession(Base):
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
-
-
-class BlobOwner(Base):
-    """A project one of whose people or boards sent this file; files are stored once, whoever sent them."""
-
-    __tablename__ = "blob_owners"
-    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-
-
-class AuditEntry(Base):
-    """One change by a person, or of who may do what; never updated or deleted. Each entry's hash covers the one before."""
-
-    __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_object", "object_kind", "object_id"),)
-    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    at: Mapped[datetime]
-    actor_kind: Mapped[str]
-    """operator_token, user, api_token, device, anonymous"""
-    actor: Mapped[str]
-    action: Mapped[str]
-    """route, or what happened, such as ``login_refused``"""
-    object_kind: Mapped[str | None]
-    object_id: Mapped[str | None]
-    project_id: Mapped[str | None]
-    before_sha256: Mapped[str | None] = mapped_column(String(64))
-    after_sha256: Mapped[str | None] = mapped_column(String(64))
-    address: Mapped[str | None]
-    """IP address of the client"""
-    detail: Mapped[JsonObject]
-    previous_sha256: Mapped[str] = mapped_column(String(64))
-    entry_sha256: Mapped[str] = mapped_column(String(64), unique=True)
