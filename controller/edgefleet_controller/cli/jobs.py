@@ -1,13 +1,11 @@
 """``edgefleet job``, ``results`` and ``front``."""
 
-import json
-from collections.abc import Mapping, Sequence
-from itertools import product
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from edgefleet_controller.cli import job_options as options
 from edgefleet_controller.cli.output import EXIT_FAILED, console, fail, print_json, print_table, reported_errors
 from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.result_table import print_results
@@ -24,73 +22,44 @@ JobArgument = Annotated[str, typer.Argument(help="Identifier of the job.")]
 @job_app.command("submit")
 def submit(
     model: Annotated[str, typer.Argument(help="Name or identifier of the model.")],
-    recipe: Annotated[
-        list[str] | None, typer.Option(help="Preset name or a .json file with a recipe; may be given several times.")
-    ] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Target; may be given several times.")] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(help="Name of a device; may be given several times; default: all that are active."),
-    ] = None,
-    threads: Annotated[
-        str | None, typer.Option(help="Threads of the runtime on the device; 1,2,4 measures with each.")
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Samples per inference; 1,8 measures with each.")] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="Execution provider of onnxruntime, such as CPU,XNNPACK to measure with each.")
-    ] = None,
-    delegate: Annotated[
-        str | None, typer.Option(help="Delegate of a TFLite runtime; several, with commas, measure with each.")
-    ] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Least length of the timed part.")] = None,
-    min_accelerator_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Runs with less than this share on the accelerator are invalid.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of training and compression; default: each recipe's own.")
-    ] = None,
-    metric: Annotated[
-        str, typer.Option(help="Shown beside accuracy: top1, top5, f1_binary, f1_macro or mcc.")
-    ] = "top1",
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compress again even if the same was done before.")
-    ] = False,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high: a head start before other jobs.")] = None,
-    compute: Annotated[
-        str | None,
-        typer.Option(help="Where recipes that train run: cpu, gpu, or auto for a GPU where a worker has one."),
-    ] = None,
-    after: Annotated[
-        list[str] | None, typer.Option(help="Begin when this job has completed; may be given several times.")
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(help="End then, such as 2026-12-24T18:00:00Z, and keep what was measured.")
-    ] = None,
-    max_failures: Annotated[int | None, typer.Option(min=0, help="Stop when more runs have failed.")] = None,
-    max_failure_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Stop when a larger share of all runs has failed.")
-    ] = None,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Follow the job and print its results.")] = False,
+    recipe: options.RecipesOption = None,
+    target: options.TargetsOption = None,
+    device: options.DevicesOption = None,
+    threads: options.ThreadsOption = None,
+    batch: options.BatchOption = None,
+    provider: options.ProviderOption = None,
+    delegate: options.DelegateOption = None,
+    seconds: options.SecondsOption = None,
+    min_accelerator_share: options.MinAcceleratorShareOption = None,
+    seed: options.SeedOption = None,
+    metric: options.MetricOption = "top1",
+    no_cache: options.NoCacheOption = False,
+    priority: options.PriorityOption = None,
+    compute: options.ComputeOption = None,
+    after: options.AfterOption = None,
+    deadline: options.DeadlineOption = None,
+    max_failures: options.MaxFailuresOption = None,
+    max_failure_share: options.MaxFailureShareOption = None,
+    watch_it: options.WatchOption = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Compress a model by each recipe, compile it for each target and measure it on each device."""
     swept: dict[str, Sequence[Any]] = {
-        "threads": _numbers("threads", threads),
-        "batch": _numbers("batch", batch),
-        "provider": _names(provider),
-        "delegate": _names(delegate),
+        "threads": options.numbers("threads", threads),
+        "batch": options.numbers("batch", batch),
+        "provider": options.words(provider),
+        "delegate": options.words(delegate),
     }
-    wanted = {"seconds": seconds, "min_accelerator_share": min_accelerator_share}
-    settings = sweep_settings(swept, {name: value for name, value in wanted.items() if value is not None})
+    fixed = {"seconds": seconds, "min_accelerator_share": min_accelerator_share}
     with reported_errors(), open_client(url, data_dir) as client:
         job = client.submit_job(
             model,
-            recipes=[read_recipe(value) for value in recipe or ["baseline", "int8"]],
+            recipes=[options.read_recipe(value) for value in recipe or ["baseline", "int8"]],
             targets=target or ["onnxruntime"],
             devices=device,
-            settings=settings,
+            settings=options.sweep_settings(swept, fixed),
             seed=seed,
             metric=metric,
             no_cache=no_cache,
@@ -101,12 +70,7 @@ def submit(
             max_failures=max_failures,
             max_failure_share=max_failure_share,
         )
-        if watch_it:
-            _follow(client, job["id"], json_output=json_output)
-        elif json_output:
-            print_json(job)
-        else:
-            console.print(f"Submitted {job['id']}. Follow it with: edgefleet job watch {job['id']}", markup=False)
+        _announce(client, job, watch_it=watch_it, json_output=json_output)
 
 
 @job_app.command("ls")
@@ -157,12 +121,7 @@ def remeasure(
     """Measure a job's artifacts again; nothing is compressed or compiled."""
     with reported_errors(), open_client(url, data_dir) as client:
         again = client.remeasure_job(job, variants=variant, devices=device, priority=priority)
-        if watch_it:
-            _follow(client, again["id"], json_output=json_output)
-        elif json_output:
-            print_json(again)
-        else:
-            console.print(f"Submitted {again['id']}. Follow it with: edgefleet job watch {again['id']}", markup=False)
+        _announce(client, again, watch_it=watch_it, json_output=json_output)
 
 
 @job_app.command("cancel")
@@ -211,6 +170,16 @@ def front(
         print_table(("variant", "device", x, y), rows, title=title)
 
 
+def _announce(client: Client, job: JsonObject, *, watch_it: bool, json_output: bool) -> None:
+    """Say that a job was submitted, or follow it to its end."""
+    if watch_it:
+        _follow(client, job["id"], json_output=json_output)
+    elif json_output:
+        print_json(job)
+    else:
+        console.print(f"Submitted {job['id']}. Follow it with: edgefleet job watch {job['id']}", markup=False)
+
+
 def _follow(client: Client, job_id: str, *, json_output: bool) -> None:
     with JobProgress() as progress:
         job = client.wait_for_job(job_id, progress.update)
@@ -227,32 +196,3 @@ def _follow(client: Client, job_id: str, *, json_output: bool) -> None:
             str(error.get("message", f"the job is {job['state']}")),
             status=EXIT_FAILED,
         )
-
-
-def sweep_settings(swept: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list[JsonObject]:
-    """Every combination of the swept values, each with the fixed ones."""
-    names = [name for name, values in swept.items() if values]
-    return [dict(fixed) | dict(zip(names, values, strict=True)) for values in product(*(swept[name] for name in names))]
-
-
-def _numbers(option: str, text: str | None) -> list[int]:
-    parts = _names(text)
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
-        fail("settings_invalid", f"--{option}: {text!r} is not a number, or numbers with commas such as 1,2", status=2)
-    return [int(part) for part in parts]
-
-
-def _names(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
-
-
-def read_recipe(value: str) -> str | JsonObject:
-    """The name of a preset as it is, or the document of a .json file; ends with ``recipe_unreadable`` if it cannot be read."""
-    path = Path(value)
-    if path.suffix != ".json":
-        return value
-    try:
-        parsed: JsonObject = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        fail("recipe_unreadable", f"{path}: {err}", status=2)
-    return parsed

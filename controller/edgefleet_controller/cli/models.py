@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgefleet_controller.cli.analysis_table import print_analysis
-from edgefleet_controller.cli.jobs import read_recipe
+from edgefleet_controller.cli.job_options import read_recipe
 from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
 from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client

@@ -4,7 +4,7 @@ import pytest
 import typer
 from pydantic import ValidationError
 
-from edgefleet_controller.cli.jobs import _numbers, sweep_settings
+from edgefleet_controller.cli.job_options import numbers, sweep_settings
 from edgefleet_controller.jobs.schemas import JobCreate
 from edgefleet_controller.jobs.sweep import differing_fields, settings_label, settings_of
 
@@ -39,9 +39,9 @@ def test_options_with_commas_are_combined() -> None:
 
 
 def test_a_number_that_is_none_ends_the_command() -> None:
-    assert _numbers("threads", "1, 2") == [1, 2]
+    assert numbers("threads", "1, 2") == [1, 2]
     with pytest.raises(typer.Exit):
-        _numbers("threads", "many")
+        numbers("threads", "many")
 
 
 @pytest.mark.parametrize("settings", [[], [{"threads": 1}, {"threads": 1}], [{"threads": n} for n in range(1, 18)]])
