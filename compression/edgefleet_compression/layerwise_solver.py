@@ -63,34 +63,34 @@ def prune_rows(weight: Tensor, hessian: Tensor, amount: float, structure: Sparsi
     hessian = hessian.clone()
     dead = hessian.diagonal() == 0  # inputs that are always zero: their weights do nothing
     hessian.diagonal()[dead] = 1.0
-    rows[:, dead] = 0.0
     hessian.diagonal().add_(DAMPING * hessian.diagonal().mean())
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
     d = rows.shape[1]
     m = int(structure.partition(":")[2]) if ":" in structure else 0
-    block = BLOCK - BLOCK % m if m else BLOCK
+    block = m or BLOCK  # N:M: each part is chosen after the errors of all before it were spread (section 3.4)
     for first in range(0, d, block):
         last = min(first + block, d)
-        keep = _choose(rows[:, first:last], factor.diagonal()[first:last], amount, m)
+        loss = (rows[:, first:last] / factor.diagonal()[first:last]).square() * ~dead[first:last]
+        n_dropped = round(amount * len(rows) * last) - round(amount * len(rows) * first)  # blocks add up to the share
+        keep = _keep_n_of_m(loss, m, round(amount * m)) if m else _keep_largest(loss, n_dropped)
         _sweep_(rows, factor, keep, first, last)
     return rows.to(weight.dtype)
 
 
-def _choose(rows: Tensor, diagonal: Tensor, amount: float, m: int) -> Tensor:
+def _keep_largest(loss: Tensor, n_dropped: int) -> Tensor:
     """Return what stays (True) of a block, by the error w^2 / [H^-1]_jj that losing each weight would cause."""
-    loss = rows.square() / diagonal.square()
-    if not m:
-        n_dropped = round(amount * loss.numel())
-        keep = torch.ones(loss.numel(), dtype=torch.bool)
-        keep[torch.argsort(loss.flatten(), stable=True)[:n_dropped]] = False
-        return keep.view_as(loss)
+    keep = torch.ones(loss.numel(), dtype=torch.bool)
+    keep[torch.argsort(loss.flatten(), stable=True)[:n_dropped]] = False
+    return keep.view_as(loss)
+
+
+def _keep_n_of_m(loss: Tensor, m: int, n_dropped: int) -> Tensor:
+    """Return what stays of one part of M columns, in every row; a last part that is shorter stays whole."""
     keep = torch.ones_like(loss, dtype=torch.bool)
-    width = loss.shape[1] - loss.shape[1] % m
-    parts = loss[:, :width].reshape(len(loss), -1, m)
-    n_dropped = round(amount * m)
-    order = torch.argsort(parts, dim=2, stable=True)[:, :, :n_dropped]
-    keep[:, :width] = torch.ones_like(parts, dtype=torch.bool).scatter_(2, order, value=False).reshape(len(loss), width)
-    return keep
+    if loss.shape[1] < m:
+        return keep
+    order = torch.argsort(loss, dim=1, stable=True)[:, :n_dropped]
+    return keep.scatter_(1, order, value=False)
 
 
 def _sweep_(rows: Tensor, factor: Tensor, keep: Tensor, first: int, last: int) -> None:

@@ -79,7 +79,8 @@ def _draw(spec: LotteryTicket, structure: Structure, context: Context) -> Outcom
         earlier_s += trained.earlier_s
         amount = CURVES["exponential"](0.0, spec.amount, (number + 1) / spec.rounds)
         masks = _choose(spec, trained.model, masks, amount, data, structure, context)
-        model = _rewound(spec, trained.model, rewinder, structure, context)
+        is_last = number == spec.rounds - 1
+        model = _rewound(spec, trained.model, rewinder, structure, context, is_last=is_last)
         _zero_(model, masks)
     trained = _train(spec, model, data, context, (KeepZeros(masks),), spec.rounds)
     samples = as_tensor(data.train.x)
@@ -154,11 +155,22 @@ def _choose(
 
 
 def _rewound(
-    spec: LotteryTicket, model: nn.Module, rewinder: _Rewinder, structure: Structure, context: Context
+    spec: LotteryTicket,
+    model: nn.Module,
+    rewinder: _Rewinder,
+    structure: Structure,
+    context: Context,
+    *,
+    is_last: bool,
 ) -> nn.Module:
+    """Return the network that the next training begins with.
+
+    The control draws weights once, for the ticket that was found by rewinding: drawn in every round, a later round would look
+    for a ticket of the new weights and go back to them, which is what it is to be compared with.
+    """
     if spec.rewind == "learning_rate":
         return model
-    if spec.rewind == "reinitialize":
+    if spec.rewind == "reinitialize" and is_last:
         return draw_network(structure, seed=context.seed + 1)
     assert rewinder.weights is not None
     model.load_state_dict(rewinder.weights)

@@ -13,6 +13,9 @@ from edgefleet_compression.quantization.sensitivity import Harm
 
 Costs = dict[str, dict[BitChoice, float]]
 
+UNITS: Final = 1e3
+"""What the harm of the choice so far is set to for the solver, whose absolute gap is 1e-6 (HiGHS, mip_abs_gap)."""
+
 SCALE_BYTES: Final = 4
 STORED_BITS: Final[Mapping[BitChoice, int]] = {8: 8, 4: 4, 2: 4}
 """Bits a weight takes in a file: there is no 2-bit tensor in the ONNX opset written here (21)."""
@@ -60,21 +63,47 @@ def refuse_impossible_budget(costs: Costs, budget: float) -> None:
 def choose_bits(harm: Harm, costs: Costs, budget: float) -> dict[str, BitChoice]:
     """Return layer -> bits with the least total harm whose total cost is within the budget.
 
-    Raises PassRefused ``budget_impossible`` where even the cheapest choices exceed it.
+    Harms may differ by many orders of magnitude (2 bits in the first layer beside 8 in the last), and the solver calls two
+    totals equal that differ by less than 1e-6. So it is asked again with harms in units of what the choice so far does
+    beyond the unavoidable, until nothing better comes. Raises PassRefused ``budget_impossible`` where even the cheapest
+    choices exceed it.
     """
     refuse_impossible_budget(costs, budget)
-    options = [(name, bits) for name, row in harm.items() for bits in row]
+    extra = {name: {bits: value - min(row.values()) for bits, value in row.items()} for name, row in harm.items()}
+    best = {name: min(row, key=lambda bits: (row[bits], extra[name][bits])) for name, row in costs.items()}
+    limit = budget
+    while (unit := _total(extra, best)) > 0:
+        found = _solve(extra, costs, limit, unit)
+        if found is not None and (excess := _total(costs, found) - budget) > 0:
+            limit -= 2 * excess  # the solver's budget is as vague as its harm
+            continue
+        if found is None or _total(extra, found) >= unit:
+            break
+        best = found
+    return best
+
+
+def _solve(harm: Harm, costs: Costs, budget: float, unit: float) -> dict[str, BitChoice] | None:
+    """Return the solver's choice among those that do not harm more than ``unit`` in one layer; None where it finds none."""
+    options = [(name, bits) for name, row in harm.items() for bits in row if row[bits] <= unit]
     values = np.array([harm[name][bits] for name, bits in options])
     cost = np.array([costs[name][bits] for name, bits in options])
     once = np.array([[float(name == other) for other, _ in options] for name in harm])
-    # harms are tiny numbers: scaled to 1, the solver's tolerances do not swallow them
+    scale = float(cost.max())  # the solver's tolerance is absolute here too
     solution = milp(
-        values / max(float(values.max()), 1e-30),
-        constraints=[LinearConstraint(once, 1.0, 1.0), LinearConstraint(cost[None, :], -np.inf, budget)],
+        values * (UNITS / unit),
+        constraints=[
+            LinearConstraint(once, 1.0, 1.0),
+            LinearConstraint(cost[None, :] / scale, -np.inf, budget / scale),
+        ],
         integrality=np.ones(len(options)),
         bounds=Bounds(0.0, 1.0),
         options={"mip_rel_gap": 0.0},
     )
     if solution.x is None:
-        raise PassRefused(f"No choice of bits was found: {solution.message}", code="budget_impossible")
+        return None
     return {name: bits for (name, bits), chosen in zip(options, solution.x, strict=True) if chosen > 0.5}
+
+
+def _total(table: Harm | Costs, bits: Mapping[str, BitChoice]) -> float:
+    return math.fsum(table[name][chosen] for name, chosen in bits.items())

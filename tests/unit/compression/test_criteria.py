@@ -14,6 +14,7 @@ from edgefleet_compression.data.dataset import DataSet, Split
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import CriterionName, StructuredPrune, WeightedCriterion
+from edgefleet_compression.tasks import new_candidate
 from edgefleet_compression.testing import tiny_candidate, tiny_data
 from edgefleet_compression.training.sparsify import weights_of
 
@@ -25,6 +26,11 @@ def vectors(n: int = N) -> DataSet:
     x = rng.normal(size=(n, 3)).astype(np.float32)
     split = Split({"x": x}, (x[:, 0] > 0).astype(np.int64))
     return DataSet("vectors", split, split, split)
+
+
+def colours() -> DataSet:
+    split = Split({"x": np.zeros((4, 3, 32, 32), np.float32)}, np.arange(4))
+    return DataSet("colours", split, split, split)
 
 
 def scene_of(model: nn.Module, data: DataSet | None) -> Scene:
@@ -115,6 +121,31 @@ def test_synaptic_flow_is_conserved_from_layer_to_layer() -> None:
     totals = [float(score.sum()) for score in CRITERIA["synflow"](weights_of(model), scene).values()]
 
     assert totals == pytest.approx([totals[0]] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("bend", [nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.SiLU, nn.Hardswish])
+def test_synaptic_flow_passes_nonlinearities_that_would_saturate(bend: type[nn.Module]) -> None:
+    """R is the product of the weights (equation 3): a clipped signal of ones would leave the layers before it nothing."""
+    model = nn.Sequential(nn.Linear(3, 2), bend(), nn.Linear(2, 2))
+    first, second = torch.full((2, 3), 100.0), torch.tensor([[2.0, -1.0], [0.0, 4.0]])
+    with torch.no_grad():
+        model[0].get_parameter("weight").copy_(first)
+        model[2].get_parameter("weight").copy_(second)
+
+    scores = CRITERIA["synflow"](weights_of(model), scene_of(model, None))
+
+    torch.testing.assert_close(scores["0"], first.abs() * second.abs().sum(dim=0)[:, None])
+    torch.testing.assert_close(scores["2"], second.abs() * first.abs().sum(dim=1))
+
+
+@pytest.mark.parametrize("variant", ["b0", "lite0"])
+def test_synaptic_flow_reaches_every_layer_of_a_network_of_clipped_units_and_gates(variant: str) -> None:
+    model = new_candidate("efficientnet", {"variant": variant}, colours(), seed=0).model
+    scene = Scene(model, torch.zeros(1, 3, 32, 32), None, torch.Generator())
+
+    scores = CRITERIA["synflow"](weights_of(model), scene)
+
+    assert all(torch.isfinite(score).all() and float(score.sum()) > 0 for score in scores.values())
 
 
 def test_a_channel_that_never_fires_scores_zero() -> None:

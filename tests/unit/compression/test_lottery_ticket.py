@@ -62,6 +62,13 @@ def test_with_hardly_any_learning_the_ticket_is_the_drawn_weights_where_kept(dat
             torch.testing.assert_close(weight[kept], drawn[name][kept], atol=1e-6, rtol=0.0)
 
 
+def test_control_has_the_zeros_of_the_ticket_that_it_is_compared_with(data: DataSet) -> None:
+    """Frankle & Carbin 2019, section 2: the mask of the winning ticket, its weights drawn once more."""
+    found, control = (weights_of(ticket(data, rewind, lr=0.05).model) for rewind in ("weights", "reinitialize"))
+
+    assert all(torch.equal(weight == 0, control[name] == 0) for name, weight in found.items())
+
+
 def test_rewinding_to_a_later_step_is_not_rewinding_to_the_start(data: DataSet) -> None:
     start, later = (ticket(data, "weights", rewind_fraction=fraction).model for fraction in (0.0, 0.75))
 

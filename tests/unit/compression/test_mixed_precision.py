@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -49,6 +50,30 @@ def test_chosen_bits_are_those_of_trying_all(seed: int) -> None:
     possible = [picks for picks in itertools.product(CHOICES, repeat=5) if total(costs, picks) <= budget]
     best = min(total(harm, picks) for picks in possible)
     assert total(harm, tuple(chosen[name] for name in names)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_harms_of_very_different_size_do_not_hide_the_best_choice(seed: int) -> None:
+    """Rounding the first layer to 2 bits harms a billion times as much as the last one to 8: all of it counts."""
+    rng = np.random.default_rng(seed)
+    names = "abcdef"
+    harm: Harm = {
+        name: dict(zip(CHOICES, np.sort(10.0 ** rng.uniform(-9, 1, 3)).tolist(), strict=True)) for name in names
+    }
+    n_weights = {name: int(10 ** rng.uniform(2, 6)) for name in names}
+    costs: Costs = {name: {bits: n_weights[name] * bits / 8 + 40.0 for bits in CHOICES} for name in names}
+    budget = sum(row[4] for row in costs.values())
+
+    chosen = choose_bits(harm, costs, budget)
+
+    def total(table: Harm | Costs, picks: tuple[BitChoice, ...]) -> float:
+        return sum(table[name][bits] for name, bits in zip(names, picks, strict=True))
+
+    possible = [picks for picks in itertools.product(CHOICES, repeat=6) if total(costs, picks) <= budget]
+    best = min(total(harm, picks) for picks in possible)
+    picks = tuple(chosen[name] for name in names)
+    assert total(harm, picks) == pytest.approx(best, rel=1e-9)
+    assert total(costs, picks) <= budget
 
 
 def test_budget_below_the_cheapest_bits_is_refused_with_what_it_would_take() -> None:

@@ -78,11 +78,49 @@ def test_solver_keeps_two_of_every_four() -> None:
     assert ((solved != 0).view(4, -1, 4).sum(dim=2) == 2).all()
 
 
-def test_inputs_that_are_always_zero_need_no_weights() -> None:
+def test_weights_of_inputs_that_are_always_zero_go_first_and_no_more_than_asked_for() -> None:
     x = correlated(50, 6)
-    x[:, 2] = 0.0
+    x[:, [2, 4]] = 0.0
 
-    assert (prune_rows(torch.ones(2, 6), hessian_of(x), 0.1, "weights")[:, 2] == 0).all()
+    zeros = prune_rows(torch.full((2, 6), 9.0), hessian_of(x), 0.25, "weights") == 0
+
+    assert int(zeros.sum()) == 3
+    assert not zeros[:, [0, 1, 3, 5]].any()
+
+
+@pytest.mark.parametrize("structure", ["weights", "2:4", "4:8"])
+def test_solver_is_the_published_algorithm(structure: str) -> None:
+    """Frantar & Alistarh 2023, algorithm 1: of N:M each part is chosen when its turn comes, not with its block."""
+    torch.manual_seed(0)
+    weight, hessian = torch.randn(6, 136, dtype=torch.float64), hessian_of(correlated(300, 136))
+    m = int(structure.partition(":")[2] or 0)
+    damped = hessian + DAMPING * hessian.diagonal().mean() * torch.eye(136, dtype=torch.float64)
+    inverse = torch.linalg.inv(damped)
+    expected, doomed = weight.clone(), torch.zeros_like(weight, dtype=torch.bool)
+    for j in range(136):  # the inverse Hessian of the columns that are left, by elimination instead of Cholesky
+        width = m or 128
+        if j % width == 0:
+            columns = list(range(j, min(j + width, 136)))
+            loss = expected[:, columns].square() / _diagonals_at_their_turn(inverse, len(columns))
+            dropped = loss.flatten().argsort()[: loss.numel() // 2]
+            if m:
+                doomed[:, columns] = torch.zeros_like(loss).scatter_(1, loss.argsort(dim=1)[:, : m // 2], 1.0).bool()
+            else:
+                doomed[:, columns] = torch.zeros(loss.numel()).index_fill_(0, dropped, 1.0).view_as(loss).bool()
+        error = expected[:, j] * doomed[:, j] / inverse[0, 0]
+        expected[:, j:] -= error[:, None] * inverse[0]
+        inverse = (inverse - torch.outer(inverse[:, 0], inverse[0]) / inverse[0, 0])[1:, 1:]
+
+    torch.testing.assert_close(prune_rows(weight, hessian, 0.5, structure), expected, atol=1e-9, rtol=1e-7)  # type: ignore[arg-type]
+
+
+def _diagonals_at_their_turn(inverse: Tensor, n: int) -> Tensor:
+    """Return [H^-1]_jj of the next n columns, each with the ones before it gone."""
+    found = []
+    for _ in range(n):
+        found.append(inverse[0, 0])
+        inverse = (inverse - torch.outer(inverse[:, 0], inverse[0]) / inverse[0, 0])[1:, 1:]
+    return torch.stack(found)
 
 
 def made_by(spec: PruneWeights, data: DataSet | None) -> TorchCandidate:
