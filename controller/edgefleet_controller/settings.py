@@ -1,19 +1,14 @@
 """Settings of the controller, read from ``EDGEFLEET_*`` environment variables."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from edgefleet_controller.data_dir import default_data_dir
+
 MIB = 1024 * 1024
-
-
-def default_data_dir() -> Path:
-    """``$EDGEFLEET_HOME``, else ``~/.local/share/edgefleet``."""
-    home = os.environ.get("EDGEFLEET_HOME")
-    return Path(home) if home else Path.home() / ".local" / "share" / "edgefleet"
 
 
 class Settings(BaseSettings):

@@ -161,7 +161,7 @@ def front(
 ) -> None:
     """Print the variants that no other variant beats in both figures."""
     with reported_errors(), open_client(url, data_dir) as client:
-        answer = client.front(job, x, y, provenance=provenance)
+        answer = client.front(job, x, y, provenance=provenance).document
     if json_output:
         print_json(answer)
     else:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from edgefleet_controller.client import Client, connect
-from edgefleet_controller.settings import default_data_dir
 
 UrlOption = Annotated[
     str | None,
@@ -25,4 +24,4 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def open_client(url: str | None, data_dir: Path | None) -> Client:
     """The client that the shared options ask for."""
-    return connect(url, data_dir or default_data_dir())
+    return connect(url, data_dir)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Response, status
 
 from edgefleet_controller.jobs import repository, service
 from edgefleet_controller.jobs.long_poll import wait_for_job
-from edgefleet_controller.jobs.remeasuring import remeasure
+from edgefleet_controller.jobs.remeasuring import REMEASURE, remeasure
 from edgefleet_controller.jobs.schemas import (
     JobCreate,
     JobEvents,
@@ -72,11 +72,21 @@ def list_events(
 
 
 @router.post("/jobs/{job_id}/remeasure", status_code=status.HTTP_202_ACCEPTED)
-def remeasure_job(job_id: str, body: RemeasureCreate, session: WriteSession, response: Response) -> JobView:
+def remeasure_job(
+    job_id: str,
+    body: RemeasureCreate,
+    session: WriteSession,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
     """Measure a job's artifacts once more, in a new job that compresses and compiles nothing."""
-    job = service.view(session, remeasure(session, job_id, body))
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+    submission = service.submit_once(
+        session, f"{REMEASURE} {job_id}", idempotency_key, body, lambda: remeasure(session, job_id, body)
+    )
+    response.headers["Location"] = f"/v1/jobs/{submission.job.id}"
+    if submission.is_replay:
+        response.headers["Idempotency-Replayed"] = "true"
+    return submission.job
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED)

@@ -16,6 +16,9 @@ from edgefleet_controller.jobs.events import record_event
 from edgefleet_controller.jobs.schemas import RemeasureCreate
 from edgefleet_controller.jobs.turns import take_turns
 
+REMEASURE = "POST /v1/jobs/remeasure"
+"""The operation that idempotency keys are of, with the job's identifier."""
+
 
 def remeasure(session: Session, job_id: str, wanted: RemeasureCreate) -> Job:
     """A queued job over the artifacts of another one; NothingToMeasure where that one has none."""

@@ -1,10 +1,11 @@
 """Submits, follows and cancels jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from edgefleet_compression.errors import RecipeInvalid
@@ -63,13 +64,20 @@ class Submission:
 
 def submit(session: Session, request: JobCreate, idempotency_key: str | None) -> Submission:
     """Create a job, or answer again what was answered to this key before."""
+    return submit_once(session, SUBMIT, idempotency_key, request, lambda: create_job(session, request))
+
+
+def submit_once(
+    session: Session, operation: str, idempotency_key: str | None, request: BaseModel, create: Callable[[], Job]
+) -> Submission:
+    """What ``create`` makes, once for each key of the operation; the stored answer for a repetition."""
     if idempotency_key is None:
-        return Submission(view(session, create_job(session, request)), is_replay=False)
-    stored = begin_once(session, idempotency_key, SUBMIT, request.model_dump_json())
+        return Submission(view(session, create()), is_replay=False)
+    stored = begin_once(session, idempotency_key, operation, request.model_dump_json())
     if stored is not None:
         return Submission(JobView.model_validate(stored), is_replay=True)
-    created = view(session, create_job(session, request))
-    finish_once(session, idempotency_key, SUBMIT, 202, created.model_dump(mode="json"))
+    created = view(session, create())
+    finish_once(session, idempotency_key, operation, 202, created.model_dump(mode="json"))
     return Submission(created, is_replay=False)
 
 

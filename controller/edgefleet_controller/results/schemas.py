@@ -1,6 +1,6 @@
 """Documents of ``/v1/results`` and ``/v1/front``."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -142,6 +142,11 @@ class FrontRequest(BaseModel):
         lt=1,
         description="a point leaves the front only where another dominates it with this probability, intervals "
         "considered; without it estimates alone are compared",
+    )
+    constraint: list[Annotated[str, Field(max_length=128)]] = Field(
+        default=[],
+        max_length=32,
+        description="what rows have to keep, such as latency_p90_ms<=20 or accuracy>=0.9; by their estimates",
     )
 
 

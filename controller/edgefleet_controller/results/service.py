@@ -9,6 +9,7 @@ from edgefleet_compression.search.estimates import Estimate
 from edgefleet_controller.db.tables import Job
 from edgefleet_controller.jobs import service as jobs
 from edgefleet_controller.results import repository
+from edgefleet_controller.results.constraints import parse_constraint, why_not_kept
 from edgefleet_controller.results.errors import ProvenanceMixed, UnknownAxis
 from edgefleet_controller.results.figures import FIGURES, Figure
 from edgefleet_controller.results.front import find_front, find_probable_front
@@ -66,8 +67,13 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
     if len(wanted) > 1:
         raise ProvenanceMixed(f"One front cannot hold {' and '.join(sorted(wanted))} figures; ask for one of them.")
     x, y = _figure(request.x), _figure(request.y)
-    rows = [row for row in rows if _is_of_device(row, request.device)]
-    points = [row for row in rows if _why_left_out(row, x, y, wanted) is None]
+    limits = [parse_constraint(text) for text in request.constraint]
+    reasons = [
+        (row, _why_left_out(row, x, y, wanted) or why_not_kept(row, limits))
+        for row in rows
+        if _is_of_device(row, request.device)
+    ]
+    points = [row for row, why in reasons if why is None]
     estimates = [(_estimate(x, row), _estimate(y, row)) for row in points]
     flags = _front_of(estimates, (x, y), [row.verdict.status == "valid" for row in points], request.confidence)
     drawn = [
@@ -80,7 +86,6 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
         )
         for row, at, flag in zip(points, estimates, flags, strict=True)
     ]
-    left_out = [(row, _why_left_out(row, x, y, wanted)) for row in rows]
     return Front(
         job=request.job,
         x=_axis(request.x, x),
@@ -89,7 +94,7 @@ def front_of_rows(rows: Sequence[VariantRow], request: FrontRequest) -> Front:
         confidence=request.confidence,
         points=sorted(drawn, key=lambda point: (point.x, point.y)),
         left_out=[
-            LeftOut(name=row.label, device_name=row.device_name, reason=why) for row, why in left_out if why is not None
+            LeftOut(name=row.label, device_name=row.device_name, reason=why) for row, why in reasons if why is not None
         ],
     )
 

@@ -53,9 +53,7 @@ def inspect(client: Client, job: dict[str, Any], data: Path) -> None:
         inspect_row(row)
     for y in ("accuracy", "size_bytes"):
         for provenance in ("measured", "emulated"):
-            require(
-                client.front(job["id"], y=y, provenance=provenance)["points"] == [], "an emulated time is in a front"
-            )
+            require(client.front(job["id"], y=y, provenance=provenance).points == (), "an emulated time is in a front")
     inspect_page(data, client, job["id"])
     print_table(data, job["id"])
 

@@ -178,9 +178,9 @@ def test_command_line_marks_simulated_figures(simulation: Simulation, capsys: py
     with Client(fleet.url, fleet.services.operator_token) as client:
         print_results(client.results(job["id"]))
         assert "sim-raspberry-pi-4-1 (simulated)" in capsys.readouterr().out
-        assert client.front(job["id"], y="size_bytes")["points"] == []
+        assert client.front(job["id"], y="size_bytes").points == ()
         asked = client.front(job["id"], y="size_bytes", provenance="simulated")
-        assert [point["device_name"] for point in asked["points"]] == ["sim-raspberry-pi-4-1"]
+        assert [point.device for point in asked.points] == ["sim-raspberry-pi-4-1"]
 
 
 def test_artifact_the_board_cannot_run_is_reported_with_its_reason(simulation: Simulation) -> None:

@@ -8,15 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edgefleet_controller import client as client_module
-from edgefleet_controller.client import Client, ClientError, ControllerUnreachable, connect
+from edgefleet_controller.client import Client, ClientError, ControllerUnreachable, connect, connection, files
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(connection, "BACKOFF_S", 0.0)
 
 
 def make_client(handler: Handler) -> Client:
@@ -85,7 +84,7 @@ def test_waiting_asks_for_versions_newer_than_the_last_seen() -> None:
 
 
 def test_a_long_upload_goes_on_where_it_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "IN_PARTS_BYTES", 4)
+    monkeypatch.setattr(files, "IN_PARTS_BYTES", 4)
     file = tmp_path / "model.onnx"
     file.write_bytes(b"0123456789")
     arrived = bytearray()
@@ -110,7 +109,7 @@ def test_a_long_upload_goes_on_where_it_broke_off(tmp_path: Path, monkeypatch: p
 
 
 def test_a_long_upload_that_is_refused_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "IN_PARTS_BYTES", 0)
+    monkeypatch.setattr(files, "IN_PARTS_BYTES", 0)
     (tmp_path / "model.onnx").touch()
     methods: list[str] = []
 

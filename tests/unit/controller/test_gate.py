@@ -29,7 +29,7 @@ def row(name: str = "int8", **changes: Any) -> dict[str, Any]:
         "name": name, "recipe": name, "recipe_sha256": "0" * 64, "target": "onnxruntime", "variant_id": "var_1",
         "variant_state": "completed", "device_name": "pi", "settings": {}, "provenance": "measured", "size_bytes": 1000,
         "notes": [], "accuracy_device": 0.9, "accuracy_interval": [0.88, 0.92], "on_front": True,
-        "latency_ms": latency | changes.pop("latency_ms", {}),
+        "latency_ms": None if changes.get("latency_ms", {}) is None else latency | changes.pop("latency_ms", {}),
         "energy": {"value_mj": None, "scope": None, "reason": "no_sensor"},
         "verdict": {"status": "valid", "reasons": []},
     }  # fmt: skip

@@ -1,32 +1,21 @@
-"""The part of the client that administers: users, projects, API tokens, the audit log and the signing key."""
+"""Users, projects, API tokens, the audit log, the signing key and updates of agents."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
+from edgefleet_controller.client.connection import Connection
+from edgefleet_controller.client.errors import JsonObject
 
-JsonObject = dict[str, Any]
 
-
-class AdministrationCalls(ABC):
-    """Users, projects, tokens, audit and keys; the client that inherits them says how to ask."""
-
-    @abstractmethod
-    def _send(self, method: str, path: str, body: JsonObject, *, attempts: int = 1, **options: Any) -> JsonObject: ...
-
-    @abstractmethod
-    def _read(self, path: str, query: Mapping[str, Any] | None = None) -> JsonObject: ...
-
-    @abstractmethod
-    def _pages(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[JsonObject]: ...
-
-    @abstractmethod
-    def _request(self, method: str, path: str, *, attempts: int, **options: Any) -> httpx.Response: ...
+class AdministrationCalls(Connection):
+    """Users, projects, tokens, audit, keys and rollouts."""
 
     def me(self) -> JsonObject:
         """Who the client is, and what it may do where."""
         return self._read("/v1/me")
+
+    def change_password(self, present: str, new: str) -> JsonObject:
+        """Change one's own password; all of one's sessions end."""
+        return self._send("POST", "/v1/me/password", {"present": present, "password": new})
 
     def add_user(self, name: str, *, password: str | None = None, is_admin: bool = False) -> JsonObject:
         """Add a user; without a password, one who has API tokens only."""

@@ -1,0 +1,1 @@
+"""A job's results in the forms of other tools; each form's library is imported where it is used."""
