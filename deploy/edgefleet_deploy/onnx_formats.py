@@ -16,6 +16,7 @@ from edgefleet_compression.precision import Precision
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.onnx_graph import GraphView
 from edgefleet_deploy.onnx_lean import make_lean
+from edgefleet_deploy.onnx_narrow_activations import keep_wide_weights_float, narrow_activations
 from edgefleet_deploy.onnx_weights import Grid, store_weights_as_integers
 
 OLDEST_OPSET: Mapping[Precision, int] = MappingProxyType(
@@ -159,11 +160,20 @@ def _to_int4_weights(model: ModelProto, work_dir: Path, grids: Sequence[Grid]) -
     return model
 
 
+def _to_int4(model: ModelProto, work_dir: Path, grids: Sequence[Grid]) -> ModelProto:
+    del work_dir
+    narrow_activations(model)
+    store_weights_as_integers(model, bits=4, grids=grids)
+    keep_wide_weights_float(model.graph)
+    return model
+
+
 _CONVERSIONS: Mapping[Precision, Callable[[ModelProto, Path, Sequence[Grid]], ModelProto]] = MappingProxyType(
     {
         "fp16": to_half,
         "int8-dynamic": to_dynamic_int8,
         "int8-weights": _to_int8_weights,
         "int4-weights": _to_int4_weights,
+        "int4": _to_int4,
     }
 )

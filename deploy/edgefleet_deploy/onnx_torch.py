@@ -19,6 +19,7 @@ from edgefleet_deploy.onnx_export import (
     run_module,
 )
 from edgefleet_deploy.onnx_formats import convert_format
+from edgefleet_deploy.onnx_narrow_activations import with_wide_activations
 from edgefleet_deploy.onnx_optimization import optimize_graph
 from edgefleet_deploy.onnx_session import OnnxSession
 from edgefleet_deploy.onnx_summary import count_by_type, summarize
@@ -36,6 +37,8 @@ def export_network(candidate: TorchCandidate, opset: int) -> ModelProto:
     refuse_non_finite(candidate.model)
     if candidate.traits.precision == "int8":
         return export_scripted(candidate.model, candidate.structure.input, opset=opset)
+    if candidate.traits.precision == "int4":
+        return export_scripted(with_wide_activations(candidate), candidate.structure.input, opset=opset)
     network = float_network(candidate)
     if opset < TRACED_OLDEST_OPSET:
         return export_scripted(network, candidate.structure.input, opset=opset)
@@ -68,7 +71,7 @@ def write_torch_as(candidate: TorchCandidate, precision: Precision, context: Com
     graph = summarize(before, model, candidate.model)
     if precision == "fp32":
         return Written(model, precision, outputs, "torch", samples, graph=graph)
-    if precision == "int8":
+    if precision in ("int8", "int4"):
         return Written(model, precision, outputs, SIMULATED, samples, float_outputs(candidate, samples), graph)
     if precision == "fp16":
         return Written(model, precision, outputs, "torch", samples, outputs, graph)

@@ -21,7 +21,7 @@ from edgefleet_deploy.manifest import GraphSummary, ParityReport, ParityToleranc
 from edgefleet_deploy.onnx_operators import count_operators
 from edgefleet_deploy.onnx_session import OnnxSession, saturates_products
 from edgefleet_deploy.onnx_versions import min_version_of, opset_of
-from edgefleet_deploy.parity import FP16_TOLERANCE, FP32_TOLERANCE, INT8_TOLERANCE, check_parity, snr_db
+from edgefleet_deploy.parity import FP16_TOLERANCE, FP32_TOLERANCE, INT4_TOLERANCE, INT8_TOLERANCE, check_parity, snr_db
 from edgefleet_deploy.samples import Samples
 from edgefleet_deploy.targets import parse_version
 
@@ -137,7 +137,8 @@ def _parity(written: Written, outputs: Mapping[str, Array]) -> ParityReport:
 
 def tolerance_of(precision: Precision) -> ParityTolerance:
     """Return how far a file of this format may be from what it is compared with."""
-    return {"fp32": FP32_TOLERANCE, "fp16": FP16_TOLERANCE}.get(precision, INT8_TOLERANCE)
+    own = {"fp32": FP32_TOLERANCE, "fp16": FP16_TOLERANCE, "int4": INT4_TOLERANCE}
+    return own.get(precision, INT8_TOLERANCE)
 
 
 def _host_saturates() -> bool:

@@ -29,6 +29,12 @@ INT8_TOLERANCE = ParityTolerance(
 (and the int32 bias is rounded), and the difference travels on through the layers. A wrong scale, zero point or weight
 costs far more: 25 dB is 6 % of the signal. Trained networks were seen within 1.1 steps and above 59 dB."""
 
+INT4_TOLERANCE = ParityTolerance(
+    max_diff_ratio=None, max_diff_steps=None, min_snr_db=15.0, min_top1_agreement_clear=0.95
+)
+"""Activations of 4 bits have 16 values: one that lies on the edge and falls the other way moves by 7 % of its range, and
+takes others along. 15 dB is 18 % of the signal; a wrong scale or zero point gives less than 5 dB."""
+
 DYNAMIC_TOLERANCE = ParityTolerance(
     max_diff_ratio=None, max_diff_steps=None, min_snr_db=15.0, min_top1_agreement_clear=0.95
 )

@@ -119,9 +119,9 @@ def _refuse_precision(model: ModelSummary, target: Target) -> Refusal | None:
         return None
     if model.precision == "int4":
         return Refusal(
-            "simulated_only",
-            "activations of 4 bits are simulated, no runtime here computes with them: set activations.bits to 8, or activations "
-            "to null for 4-bit weights",
+            "precision_not_on_target",
+            f"target {target.name} has no activations of 4 bits; onnxruntime-current rounds to them and computes in float: take "
+            "that target, set activations.bits to 8, or activations to null for 4-bit weights",
         )
     return Refusal(
         "precision_not_on_target",

@@ -104,7 +104,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 activation_type="uint8",
                 weight_type="int8",
                 extension=".onnx",
-                precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights"),
+                precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights", "int4"),
             ),
             # ai-edge-litert 2.1 is the newest for Python 3.9, tflite-runtime 2.11 the newest for Python 3.7; both were seen to
             # run these files. tflite-runtime computes int8-dynamic wrongly without an error and knows no 4-bit tensors.

@@ -118,16 +118,23 @@ def _insert_points(
 
 def strip_fake_quant(graph_module: fx.GraphModule) -> fx.GraphModule:
     """Return a copy of a quantized graph without its fake-quant: plain layers, their weights and biases as they are."""
-    plain = copy.deepcopy(graph_module)
+    plain = strip_weight_rounding(graph_module)
     modules = dict(plain.named_modules())
     for node in list(plain.graph.nodes):
         if _is_module(node, modules, (ActivationFakeQuant,)):
             _bypass(plain, node)
-    for name, module in modules.items():
-        if isinstance(module, (QuantizedConv2d, QuantizedLinear)):
-            replace_module_(plain, name, plain_layer(module))
     plain.graph.lint()
     plain.delete_all_unused_submodules()
+    plain.recompile()
+    return plain
+
+
+def strip_weight_rounding(graph_module: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of a quantized graph with plain layers, their weights as they are; activations are still rounded."""
+    plain = copy.deepcopy(graph_module)
+    for name, module in dict(plain.named_modules()).items():
+        if isinstance(module, (QuantizedConv2d, QuantizedLinear)):
+            replace_module_(plain, name, plain_layer(module))
     plain.recompile()
     return plain
 

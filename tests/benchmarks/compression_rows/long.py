@@ -1,19 +1,24 @@
 """ResNet-20 on all training images: rows that take from ten minutes to half an hour of one CPU core each."""
 
-from typing import Final
+from typing import Final, Literal
 
 from tests.benchmarks.compression_rows.headline import float_training, int4_training, slimmed
 from tests.benchmarks.compression_rows.row import Goal, Row
 
 from edgefleet_compression.passes.specs import (
+    ActivationFormat,
     AnyPass,
     Budget,
+    Calibration,
     Distill,
+    FakeQuant,
     LearningRateSchedule,
     Optimizer,
     Quantize,
     StructuredPrune,
+    Synthesis,
     Train,
+    WeightFormat,
 )
 from edgefleet_compression.recipe import Recipe
 
@@ -49,6 +54,7 @@ def _row(
     goal: Goal | None = None,
     control: str | None = None,
     note: str = "",
+    data_free: bool = False,
 ) -> Row:
     return Row(
         name=name,
@@ -60,6 +66,7 @@ def _row(
         goal=goal,
         control=control,
         note=note,
+        data_free=data_free,
     )
 
 
@@ -67,7 +74,49 @@ def _int4(epochs: int, start: float = 0.5) -> Train:
     return int4_training(n_steps=epochs * STEPS_PER_EPOCH, start=start, augmentation="crop_flip")
 
 
+W4A4: Final = FakeQuant(
+    weights=WeightFormat(bits=4, scale="learned"),
+    activations=ActivationFormat(bits=4, scale="learned"),
+    start_fraction=0.0,
+    lr_ratio=0.1,
+)
+
+
+def _data_free_training() -> Train:
+    return Train(
+        budget=Budget(steps=1000),
+        batch_size=64,
+        optimizer=Optimizer(lr=0.005),
+        lr_schedule=LearningRateSchedule(warmup_fraction=0.05),
+        synthesis=Synthesis(source="generator", n_samples=4096, steps=600),
+        ingredients=(W4A4, Distill(teacher="fixed", alpha=1.0)),
+    )
+
+
+def _data_free_rounding(source: Literal["batchnorm", "random"]) -> Quantize:
+    return Quantize(
+        weights=WeightFormat(bits=4, scale="mse"),
+        activations=ActivationFormat(bits=4),
+        calibration=Calibration(observer="mse", source=source),
+    )
+
+
 ROWS: Final = (
+    _row(
+        "data-free-w4a4",
+        (_data_free_training(),),
+        data_free=True,
+        goal=Goal(retention=0.972),
+        control="data-free-w4a4-rounded",
+        note="a generator's images; published on the lossless CIFAR-10: 0.972 (Qimera, arXiv:2111.02625)",
+    ),
+    _row(
+        "data-free-w4a4-rounded",
+        (_data_free_rounding("batchnorm"),),
+        data_free=True,
+        note="control: calibrated on images made from BatchNorm statistics, no training",
+    ),
+    _row("data-free-w4a4-random", (_data_free_rounding("random"),), data_free=True, note="the same on random inputs"),
     _row("w4-qat", (_int4(8),), goal=Goal(retention=0.994), control="trained-on-long"),
     _row(
         "trained-on-long",

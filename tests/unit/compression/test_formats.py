@@ -38,7 +38,7 @@ on_every_format = pytest.mark.parametrize("precision", list(EVERY))
 
 
 def test_every_precision_but_fp32_has_a_pass() -> None:
-    assert {"fp32", "int4", *EVERY} == set(PRECISIONS)  # int4 is simulated only: test_activation_formats.py
+    assert {"fp32", "int4", *EVERY} == set(PRECISIONS)  # int4 simulates in torch: test_activation_formats.py
 
 
 @pytest.mark.parametrize("precision", list(FORMATS))
