@@ -14,9 +14,7 @@ from edgefleet_compression.quantization.graph import list_points, strip_weight_r
 from edgefleet_deploy.errors import CandidateRefused
 from edgefleet_deploy.onnx_graph import GraphView, add_initializer, drop_unused, insert_before, rename_uses
 from edgefleet_deploy.onnx_versions import opset_of
-
-INT4_OPSET = 21
-"""First opset whose QuantizeLinear gives 4-bit integers (ONNX operator changelog)."""
+from edgefleet_deploy.onnx_weights import INT4_OPSET
 
 _NARROW = {"uint8": TensorProto.UINT4, "int8": TensorProto.INT4}
 

@@ -24,6 +24,10 @@ into its 4-bit matrix product (block sizes 16 and up, powers of two)."""
 INT4_OPSET = 21
 """First opset with int4 and with ``block_size`` (ONNX operator changelog, DequantizeLinear-21)."""
 
+INT2_OPSET = 25
+"""First opset with int2 (ONNX operator changelog, DequantizeLinear-25). onnxruntime 1.24.4, 1.25.1, 1.26.0 and 1.31.1 were
+seen to compute with it; 1.23 has no opset 25."""
+
 NODE_BYTES = 96
 """A DequantizeLinear node with its names: a weight that would not save this much stays float."""
 
@@ -35,7 +39,7 @@ class Grid:
     """Weights that are integers times a scale per output channel already.
 
     weight: (channels, ...) float32 as the network has it. scales: (channels,). bits: (channels,) where channels or layers
-    differ in their bits, else None: the file's. Up to 4 bits are stored as 4, more as 8.
+    differ in their bits, else None: the file's. Stored as 8 bits, as 4, or, up to 2 bits and from opset 25 on, as 2.
     """
 
     weight: Array
@@ -64,7 +68,7 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8], grids: 
     """Quantize the constant weights of Conv, ConvTranspose, Gemm, MatMul and Gather; return how many there were.
 
     Scales are max|w| / 127 or / 7, integers symmetric. Weights too small to save anything stay float. Weights of ``grids``
-    are stored as the integers they are.
+    are stored as the integers they are, in the narrowest type that the graph's opset has.
     """
     known = {grid.key(): grid for grid in grids}
     if bits == 4 and opset_of(model) < INT4_OPSET:
@@ -79,7 +83,7 @@ def store_weights_as_integers(model: ModelProto, *, bits: Literal[4, 8], grids: 
             continue
         grid = known.get(_key(np.moveaxis(weight, layout.channel_axis, 0)))
         if grid is not None:
-            count += _store_grid(model.graph, name, weight, layout, grid, bits)
+            count += _store_grid(model, name, weight, layout, grid, bits)
         elif bits == 8:
             count += _store_int8(model.graph, name, weight, layout)
         else:
@@ -115,31 +119,38 @@ def _layout(node: NodeProto, name: str, rank: int) -> _Layout | None:
 
 
 def _store_grid(
-    graph: GraphProto, name: str, weight: Array, layout: _Layout, grid: Grid, file_bits: Literal[4, 8]
+    model: ModelProto, name: str, weight: Array, layout: _Layout, grid: Grid, file_bits: Literal[4, 8]
 ) -> int:
     axis = layout.channel_axis
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     integers = np.rint(weight.astype(np.float64) / grid.scales.reshape(shape)).astype(np.int8)
     scales = grid.scales.astype(np.float32)
-    is_wide = np.full(len(scales), file_bits == 8) if grid.bits is None else grid.bits > 4
-    if is_wide.any() and not is_wide.all():
-        saved_bytes = integers.size // 2 * (1 - is_wide.mean())
-        if saved_bytes > 3 * NODE_BYTES + 4 * len(scales):
-            return _store_two_groups(graph, name, integers, scales, axis, is_wide)
-        is_wide = np.full(len(scales), True)
-    bits = 8 if is_wide.all() else 4
-    if 4 * weight.size <= weight.size * bits // 8 + scales.nbytes + NODE_BYTES:
+    widths = _stored_bits(grid, len(scales), file_bits, opset_of(model))
+    widest = int(widths.max())
+    saved_bytes = float((widest - widths).mean()) / 8 * integers.size
+    if saved_bytes > (len(set(widths.tolist())) + 1) * NODE_BYTES + 4 * len(scales):
+        return _store_groups(model.graph, name, integers, scales, axis, widths)
+    if 4 * weight.size <= weight.size * widest // 8 + scales.nbytes + NODE_BYTES:
         return 0
-    inputs = [_integers(graph, name, integers, bits), _scales(graph, name, scales)]
-    _dequantize(graph, name, [helper.make_node("DequantizeLinear", inputs, [], axis=axis)])
+    inputs = [_integers(model.graph, name, integers, widest), _scales(model.graph, name, scales)]
+    _dequantize(model.graph, name, [helper.make_node("DequantizeLinear", inputs, [], axis=axis)])
     return 1
 
 
-def _store_two_groups(graph: GraphProto, name: str, integers: Array, scales: Array, axis: int, is_wide: Array) -> int:
-    """Store channels of 8 bits and of 4 bits in a tensor each: both dequantized, joined, and put back in their order."""
+def _stored_bits(grid: Grid, n_channels: int, file_bits: Literal[4, 8], opset: int) -> Array:
+    """Return the bits that each output channel (n_channels,) takes in the file."""
+    if grid.bits is None:
+        return np.full(n_channels, file_bits)
+    narrowest = 2 if opset >= INT2_OPSET else 4
+    return np.where(grid.bits > 4, 8, np.where(grid.bits > 2, 4, narrowest))
+
+
+def _store_groups(graph: GraphProto, name: str, integers: Array, scales: Array, axis: int, widths: Array) -> int:
+    """Store channels of equal bits in a tensor each: all dequantized, joined, and put back in their order."""
     view = GraphView(graph)
     nodes: list[NodeProto] = []
-    for bits, members in ((8, np.flatnonzero(is_wide)), (4, np.flatnonzero(~is_wide))):
+    groups = {bits: np.flatnonzero(widths == bits) for bits in sorted(set(widths.tolist()), reverse=True)}
+    for bits, members in groups.items():
         inputs = [
             _integers(graph, name, integers.take(members, axis=axis), bits),
             _scales(graph, name, scales[members]),
@@ -148,7 +159,7 @@ def _store_two_groups(graph: GraphProto, name: str, integers: Array, scales: Arr
         nodes.append(helper.make_node("DequantizeLinear", inputs, [output], axis=axis))
     joined = view.fresh_name(f"{name}_joined")
     nodes.append(helper.make_node("Concat", [node.output[0] for node in nodes], [joined], axis=axis))
-    order = np.argsort(np.concatenate([np.flatnonzero(is_wide), np.flatnonzero(~is_wide)])).astype(np.int32)
+    order = np.argsort(np.concatenate(list(groups.values()))).astype(np.int32)
     indices = add_initializer(graph, view.fresh_name(f"{name}_order"), order)
     nodes.append(helper.make_node("Gather", [joined, indices], [], axis=axis))
     _dequantize(graph, name, nodes)
@@ -159,7 +170,7 @@ def _integers(graph: GraphProto, name: str, integers: Array, bits: int) -> str:
     fresh = GraphView(graph).fresh_name(f"{name}_int{bits}")
     if bits == 8:
         return add_initializer(graph, fresh, integers)
-    graph.initializer.append(pack_int4(fresh, integers))
+    graph.initializer.append(pack_int4(fresh, integers) if bits == 4 else pack_int2(fresh, integers))
     return fresh
 
 
@@ -217,6 +228,14 @@ def pack_int4(name: str, integers: Array) -> TensorProto:
     padded = np.append(flat, np.zeros(flat.size % 2, np.int8)).view(np.uint8) & np.uint8(15)
     packed = (padded[0::2] | (padded[1::2] << np.uint8(4))).astype(np.uint8)
     return TensorProto(name=name, data_type=TensorProto.INT4, dims=list(integers.shape), raw_data=packed.tobytes())
+
+
+def pack_int2(name: str, integers: Array) -> TensorProto:
+    """Return an INT2 tensor of integers -2 to 1: four to a byte, the first in the lowest bits (onnx.proto, INT2)."""
+    flat = integers.astype(np.int8).ravel()
+    padded = np.append(flat, np.zeros(-flat.size % 4, np.int8)).view(np.uint8) & np.uint8(3)
+    packed = np.bitwise_or.reduce(padded.reshape(-1, 4) << np.array([0, 2, 4, 6], np.uint8), axis=1).astype(np.uint8)
+    return TensorProto(name=name, data_type=TensorProto.INT2, dims=list(integers.shape), raw_data=packed.tobytes())
 
 
 def _scales(graph: GraphProto, name: str, scales: Array) -> str:
