@@ -34,13 +34,15 @@ from edgefleet_agent.wire.messages import (
     RotateRequest,
     RotateResponse,
     SigningKeys,
+    UploadProgress,
 )
 from edgefleet_agent.wire.updates import OFFER_HEADER, UpdateOffer, UpdateOutcome
 
 log = logging.getLogger(__name__)
 
 NO_CONTENT, PARTIAL_CONTENT = 204, 206
-UNAUTHORIZED, CONFLICT, RANGE_REFUSED, UPGRADE_REQUIRED = 401, 409, 416, 426
+UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED = 401, 404, 405
+CONFLICT, RANGE_REFUSED, UPGRADE_REQUIRED = 409, 416, 426
 TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses worth another try whatever the body says: time-outs, rate limits, server trouble (RFC 9110, RFC 6585)."""
 
@@ -68,6 +70,14 @@ class Download(NamedTuple):
 
     offset: int
     chunks: Iterator[bytes]
+
+
+class Part(NamedTuple):
+    """A stretch of a file: where it begins, its bytes, and whether the file ends with it."""
+
+    offset: int
+    content: bytes
+    is_last: bool
 
 
 def open_http(settings: AgentSettings) -> httpx.Client:
@@ -143,6 +153,27 @@ class ControllerClient:
         """Store raw samples of a run."""
         headers = {"X-Run-Id": run_id, "X-Attempt": str(attempt), "Content-Type": "application/octet-stream"}
         self._request("PUT", "/agent/v1/blobs/" + sha256, content=content, headers=headers)
+
+    def upload_state(self, sha256: str) -> Optional[UploadProgress]:
+        """How much of a file has arrived; None from a controller of before uploads in parts."""
+        path = "/agent/v1/blobs/{}/upload".format(sha256)
+        try:
+            return _parse(UploadProgress, self._request("GET", path, content=None, headers={}))
+        except RequestRefused as err:
+            if err.status in (NOT_FOUND, METHOD_NOT_ALLOWED):
+                return None
+            raise
+
+    def upload_part(self, sha256: str, part: Part, *, run_id: str, attempt: int) -> None:
+        """Add a part to the raw samples of a run; Unreachable where the file does not go on at its offset."""
+        headers = {
+            "X-Run-Id": run_id,
+            "X-Attempt": str(attempt),
+            "Content-Type": "application/octet-stream",
+            "Upload-Offset": str(part.offset),
+            "Upload-Complete": "true" if part.is_last else "false",
+        }
+        self._request("PATCH", "/agent/v1/blobs/" + sha256, content=part.content, headers=headers)
 
     @contextmanager
     def download(self, sha256: str, offset: int) -> Iterator[Download]:
@@ -228,7 +259,7 @@ def _error_of(status: int, problem: dict[str, Any], retry_after: Optional[str]) 
         return CredentialRefused("{} ({}); ask for a new join token and enrol again".format(message, code))
     if status == UPGRADE_REQUIRED:
         return UpgradeNeeded("{} ({}); upgrade edgefleet-agent on this board".format(message, code))
-    if status == CONFLICT:
+    if status == CONFLICT and problem.get("retry") is not True:  # else of an upload in parts, which goes on elsewhere
         return StaleAttempt("{} ({})".format(message, code))
     if status in TRY_LATER or problem.get("retry") is True:
         return Unreachable("{} ({})".format(message, code), _seconds(retry_after), status)

@@ -83,6 +83,12 @@ def default_state_directory(environment: Mapping[str, str] = os.environ) -> Path
     return (Path(base) if base else Path.home() / ".local" / "state") / "edgefleet-agent"
 
 
+def state_directory(given: Optional[Path], simulated: bool = False) -> Path:
+    """The folder that ``--state-dir`` names, else the default one; absolute, for runners work in folders of their own."""
+    default = default_state_directory()
+    return (given or (default / "simulated" if simulated else default)).absolute()
+
+
 def load_settings(
     state_directory: Path, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 ) -> AgentSettings:

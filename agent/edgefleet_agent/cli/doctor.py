@@ -11,7 +11,7 @@ from edgefleet_agent.measure.coral import accelerators, describe_accelerators
 from edgefleet_agent.measure.environment import THIS_HOST, Roots, read_conditions
 from edgefleet_agent.sensors.selftest import describe_sensors
 from edgefleet_agent.sensors.spec import SensorSpec
-from edgefleet_agent.settings import default_state_directory, load_settings
+from edgefleet_agent.settings import load_settings, state_directory
 
 MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
@@ -28,7 +28,7 @@ class Finding:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print the findings; 1 when something keeps this board from measuring at all, else 0."""
-    settings = load_settings(options.state_dir or default_state_directory(), {"sensors": options.sensors})
+    settings = load_settings(state_directory(options.state_dir), {"sensors": options.sensors})
     findings = examine(take_inventory(settings), THIS_HOST, configured_sensors(settings.sensors))
     if options.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))

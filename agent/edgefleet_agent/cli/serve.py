@@ -26,7 +26,7 @@ from edgefleet_agent.loop.updating import Updating
 from edgefleet_agent.loop.versions import Versions
 from edgefleet_agent.measure.artifact import Bench
 from edgefleet_agent.measure.subject import EngineStore
-from edgefleet_agent.settings import AgentSettings, default_state_directory, load_settings
+from edgefleet_agent.settings import AgentSettings, load_settings, state_directory
 from edgefleet_agent.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ EXIT_INTERRUPTED = 130
 
 def serve(options: argparse.Namespace) -> int:
     """Serve a controller until stopped: SIGTERM or SIGINT ends after the current run, a second one at once."""
-    versions = Versions(options.state_dir or default_state_directory())
+    versions = Versions(state_directory(options.state_dir))
     versions.hand_over(sys.argv[1:])
     once = 1 if options.once else None
 
@@ -56,7 +56,7 @@ def enrol(options: argparse.Namespace) -> int:
         print("enrolled as " + agent.enrol())
         return 0
 
-    return _with_agent(options, Versions(options.state_dir or default_state_directory()), act)
+    return _with_agent(options, Versions(state_directory(options.state_dir)), act)
 
 
 def update(options: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def update(options: argparse.Namespace) -> int:
     wheel: Path = options.wheel
     if options.sha256 is not None and hashlib.sha256(wheel.read_bytes()).hexdigest() != options.sha256:
         raise UpdateFailed("{} is another file than was announced; fetch it again".format(wheel.name))
-    state = options.state_dir or default_state_directory()
+    state = state_directory(options.state_dir)
     version = Versions(state).install(wheel)
     print("version {} is installed; restart the agent: it goes back if the new one does not check in".format(version))
     return 0
@@ -72,7 +72,7 @@ def update(options: argparse.Namespace) -> int:
 
 def _with_agent(options: argparse.Namespace, versions: Versions, act: Callable[[Agent, Updating], int]) -> int:
     logging.getLogger("edgefleet_agent").setLevel(logging.INFO)
-    state = options.state_dir or default_state_directory()
+    state = state_directory(options.state_dir)
     state.mkdir(parents=True, exist_ok=True)
     settings = _settings(options, state)
     stop = StopSwitch()

@@ -10,7 +10,7 @@ from typing import Optional
 from edgefleet_agent.cli.serve import EXIT_INTERRUPTED, EXIT_REFUSED, only_agent_in
 from edgefleet_agent.errors import CredentialRefused, DrainRequested, SettingsInvalid, UpgradeNeeded
 from edgefleet_agent.inventory import probe_runtimes
-from edgefleet_agent.settings import default_state_directory
+from edgefleet_agent.settings import state_directory
 from edgefleet_agent.simulate.fleet import FleetPlan, Member, make_members, serve_fleet
 from edgefleet_agent.simulate.measuring import make_board, simulate_table
 from edgefleet_agent.simulate.operators import read_table
@@ -28,7 +28,7 @@ def simulate(options: argparse.Namespace) -> int:
     plan = FleetPlan(
         board=options.board,
         count=options.count,
-        state=(options.state_dir or default_state_directory() / "simulated"),
+        state=state_directory(options.state_dir, simulated=True),
         controller=options.controller,
         join_tokens=_tokens(options.join_tokens or ()),
         prefix=options.name,

@@ -24,6 +24,7 @@ from edgefleet_agent.loop.identity import Identity, load_identity, save_identity
 from edgefleet_agent.loop.one_run import Workshop, carry_out
 from edgefleet_agent.loop.trust import Asked
 from edgefleet_agent.loop.updating import Updating
+from edgefleet_agent.loop.uploading import upload_samples
 from edgefleet_agent.settings import AgentSettings
 from edgefleet_agent.spool import Spool, SpooledRun
 from edgefleet_agent.wire.log_lines import log_context
@@ -152,7 +153,7 @@ class Agent:
         request = run.request
         try:
             for sha256, path in run.blobs.items():
-                self._client.upload_blob(sha256, path.read_bytes(), run_id=request.run_id, attempt=request.attempt)
+                upload_samples(self._client, request, sha256, path)
         except (RequestRefused, StaleAttempt) as err:
             # the run may be over because this very report arrived before a crash: the answer to the report decides
             log.info("run %s: raw samples were refused: %s", request.run_id, err)

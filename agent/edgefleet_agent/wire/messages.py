@@ -251,7 +251,7 @@ class HeartbeatRequest(Wire):
 
     run_id: str
     attempt: int = Field(ge=1)
-    phase: str = Field(description="fetch, wait, cool_down, load, golden, warmup, measure, evaluate, ...")
+    phase: str = Field(description="fetch, wait, cool_down, load, golden, warmup, measure, evaluate, upload, ...")
     silent_for_s: float = Field(default=0, ge=0, le=7200, description="length of the silent window that starts now")
 
 
@@ -260,6 +260,14 @@ class HeartbeatResponse(Wire):
 
     cancel: bool = Field(description="stop the run and report it as cancelled")
     lease_s: float = Field(description="seconds the lease runs from now")
+
+
+class UploadProgress(Wire):
+    """How far an upload in parts is; its next part begins at ``received_bytes``."""
+
+    sha256: str = Field(description="SHA-256 of the whole file, lower-case hex")
+    received_bytes: int = Field(ge=0, description="bytes that have arrived, 0 for a new upload")
+    is_stored: bool = Field(default=False, description="the whole file is there already, and nothing need be sent")
 
 
 class ReportRequest(Wire):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Request, Response, status
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
+from edgefleet_agent.wire.messages import UploadProgress
 from edgefleet_agent.wire.report import BlobRef
 from edgefleet_controller.auth.caller import project_for_new_rows
 from edgefleet_controller.auth.guard import DeviceId
@@ -56,9 +57,9 @@ async def upload_part(
 
 
 @router.get("/blobs/{sha256}/upload")
-def read_upload(sha256: Sha256, services: ServicesOf) -> UploadState:
+def read_upload(sha256: Sha256, services: ServicesOf) -> UploadProgress:
     """How much of a file that is uploaded in parts has arrived: the next part begins there."""
-    return _state(services, sha256, _project_as_owner())
+    return _progress(services, sha256, _project_as_owner())
 
 
 @router.head("/blobs/{sha256}", include_in_schema=False)
@@ -108,9 +109,9 @@ async def upload_sample_part(
 
 
 @agent_router.get("/blobs/{sha256}/upload")
-def read_sample_upload(sha256: Sha256, device_id: DeviceId, services: ServicesOf) -> UploadState:
+def read_sample_upload(sha256: Sha256, device_id: DeviceId, services: ServicesOf) -> UploadProgress:
     """How much of the samples that this device uploads in parts has arrived."""
-    return _state(services, sha256, device_id)
+    return _progress(services, sha256, device_id)
 
 
 @agent_router.head("/blobs/{sha256}", include_in_schema=False)
@@ -142,8 +143,12 @@ def _project_as_owner() -> str:
     return f"project {project_for_new_rows()}"
 
 
-def _state(services: Services, sha256: str, owner: str) -> UploadState:
-    return UploadState(sha256=sha256, received_bytes=services.blobs.received_bytes(sha256, owner))
+def _progress(services: Services, sha256: str, owner: str) -> UploadProgress:
+    return UploadProgress(
+        sha256=sha256,
+        received_bytes=services.blobs.received_bytes(sha256, owner),
+        is_stored=service.is_stored_for_caller(services.database, services.blobs, sha256),
+    )
 
 
 def _limit_of_person(services: Services, sha256: str) -> UploadLimit:

@@ -1,5 +1,6 @@
 """Receives an upload chunk by chunk, without holding a thread while the network is slow."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from edgefleet_controller.blobs.errors import BlobHashMismatch, UploadOffsetMism
 from edgefleet_controller.blobs.quota import UploadLimit
 from edgefleet_controller.blobs.store import CHUNK_BYTES, BlobStore, BlobWriter
 from edgefleet_controller.errors import BodyTooLarge
+
+SILENCE_S = 60.0
+"""An upload of which nothing arrives for so long has broken off: a connection may end without either side being told, and
+until its upload is given up nobody can go on with it."""
 
 
 async def receive_blob(store: BlobStore, sha256: str, chunks: AsyncIterator[bytes], limit: UploadLimit) -> BlobRef:
@@ -61,6 +66,19 @@ async def _going_on(
         yield writer
 
 
+async def _while_they_come(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks; ClientDisconnect when none comes for ``SILENCE_S``."""
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as err:
+            raise ClientDisconnect from err
+        yield chunk
+
+
 def _require_offset(writer: BlobWriter, offset: int) -> None:
     if writer.received_bytes != offset:
         raise UploadOffsetMismatch(
@@ -73,7 +91,7 @@ async def _write_all(writer: BlobWriter, chunks: AsyncIterator[bytes], limit: Up
     try:
         pending = bytearray()
         try:
-            async for chunk in chunks:
+            async for chunk in _while_they_come(chunks):
                 pending += chunk
                 if len(pending) >= CHUNK_BYTES:
                     await run_in_threadpool(writer.write, bytes(pending))

@@ -49,6 +49,11 @@ def own_blob(session: Session, sha256: str, project_id: str) -> None:
     _insert_once(session, BlobOwner, {"sha256": sha256, "project_id": project_id})
 
 
+def is_owned(session: Session, sha256: str, project_id: str) -> bool:
+    """Whether one of the project's people or boards sent all of the file."""
+    return session.get(BlobOwner, (sha256, project_id), execution_options=ALL_PROJECTS) is not None
+
+
 def is_readable(session: Session, sha256: str) -> bool:
     """Whether the file belongs to the caller's projects: sent by them, or made for one of their jobs."""
     # all of these are limited to the caller's projects by the session

@@ -31,6 +31,13 @@ def record(database: Database, ref: BlobRef) -> bool:
         return is_new
 
 
+def is_stored_for_caller(database: Database, blobs: BlobStore, sha256: str) -> bool:
+    """Whether somebody of the caller's project sent the whole file before; of another's files nobody learns anything."""
+    with database.reading() as session:
+        is_owned = repository.is_owned(session, sha256, _project_of_caller(session))
+    return is_owned and blobs.exists(sha256)
+
+
 def locate(session: Session, blobs: BlobStore, sha256: str) -> Path:
     """Where the file is; SamplesExpired if it was removed after its retention, NotFound if it was never there."""
     if not blobs.exists(sha256):

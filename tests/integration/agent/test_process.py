@@ -60,9 +60,10 @@ def listening(answer: Callable[[httpx.Request], httpx.Response]) -> Iterator[str
 @contextmanager
 def agent_process(url: str, state: Path, *extra: str) -> "Iterator[subprocess.Popen[bytes]]":
     call = "import sys; from edgefleet_agent.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", call, "run", "--controller", url, "--state-dir", str(state), *extra]
+    # a relative folder, as a person may name it: runners work in folders of their own
+    command = [sys.executable, "-c", call, "run", "--controller", url, "--state-dir", state.name, *extra]
     environment = {**os.environ, "EDGEFLEET_HOST_LOCK": str(state / "host-lock")}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, cwd=state.parent, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:

@@ -5,7 +5,7 @@ import pytest
 from edgefleet_agent.cli.energy import best_meter, configured_sensors
 from edgefleet_agent.errors import SettingsInvalid
 from edgefleet_agent.measure.meter import NoSensor
-from edgefleet_agent.settings import default_state_directory, load_settings
+from edgefleet_agent.settings import default_state_directory, load_settings, state_directory
 
 
 def test_options_win_over_variables_and_variables_over_the_file(tmp_path: Path) -> None:
@@ -45,6 +45,18 @@ def test_wrong_settings_name_the_offender(tmp_path: Path, text: str, environment
 
 def test_state_directory_can_be_named() -> None:
     assert default_state_directory({"EDGEFLEET_AGENT_STATE_DIR": "/srv/agent"}) == Path("/srv/agent")
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_relative_state_directory_is_where_the_agent_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: bool
+) -> None:
+    """A runner works in a folder of its own: there a relative path would name another file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEFLEET_AGENT_STATE_DIR", "variable")
+    assert state_directory(Path("option"), simulated) == tmp_path / "option"
+    default = tmp_path / "variable" / "simulated" if simulated else tmp_path / "variable"
+    assert state_directory(None, simulated) == default
 
 
 def test_sensors_are_checked_when_the_agent_starts() -> None:
