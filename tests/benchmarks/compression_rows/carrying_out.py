@@ -137,7 +137,7 @@ class Workshop:
     def outcome(self, row: Row, recipe: Recipe, seed: int) -> tuple[Outcome, Path]:
         """Return one seed of a row with its file."""
         data = row.data or MODELS[row.model].data
-        start, arithmetic = self.model(row.model), MODELS[row.model].arithmetic
+        start, arithmetic = self.model(row.model), row.arithmetic or MODELS[row.model].arithmetic
         made = self.compressed(start, recipe, data, seed=seed, sees_data=not row.data_free, arithmetic=arithmetic)
         found, path = self._shipped(row, made, seed)
         return replace(found, cost_s=found.cost_s - start.cost_s), path

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgefleet_compression.recipe import Recipe
+from edgefleet_compression.training.compute import Arithmetic
 
 Scale = Literal["quick", "sweep", "full", "gpu"]
 """quick: all within 15 minutes on two cores. sweep: many techniques, within an hour or two. full: hours on a CPU. gpu: days
@@ -38,7 +39,7 @@ class Row:
     """One recipe on one starting model for one target.
 
     data: name of the data set variant that trains, calibrates and tests; empty means the model's own. data_free: neither
-    recipe nor compiler sees any of it. timed: the agent measures memory and speed. control: the row that this one has to
+    recipe nor compiler sees any of it. arithmetic: of the recipe's float trainings; None: the starting model's. timed: the agent measures memory and speed. control: the row that this one has to
     beat at equal budget. other_controls: the same, for other parts of its recipe. table: heading it stands under.
     """
 
@@ -51,6 +52,7 @@ class Row:
     seeds: tuple[int, ...] = (0,)
     data: str = ""
     data_free: bool = False
+    arithmetic: Arithmetic | None = None
     timed: bool = True
     goal: Goal | None = None
     control: str | None = None
