@@ -18,7 +18,7 @@ PYTHON36 ?= $(call find_python,3.6)
 PYTHON313 ?= $(call find_python,3.13)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo test check bench bench-compression bench-fleet bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
+.PHONY: setup demo screenshots test check bench bench-compression bench-fleet bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
 setup: $(READY)
 
@@ -72,6 +72,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations -t=3.6- agent/edgefleet_agent/runner
+
+# pictures of the pages for docs/img, from a controller with made-up boards; needs Chromium
+screenshots: setup
+	$(BIN)/python -m tests.browser.screenshots $(SCREENSHOT_ARGUMENTS)
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_plain_loop.py

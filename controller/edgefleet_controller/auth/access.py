@@ -24,7 +24,7 @@ _PUBLIC = (
     "GET /readyz",
     "GET /login",
     "POST /login",
-    "GET /static/style.css",
+    "GET /static/{version}/{name:path}",
     "POST /agent/v1/enrol",
 )
 _DEVICE = (
@@ -49,6 +49,7 @@ _PERSON = (
     "POST /v1/api-tokens",
     "POST /v1/api-tokens/{token_id}/revoke",
     "GET /v1/projects",
+    "GET /",
     "POST /logout",
 )
 _VIEWER = (
@@ -74,7 +75,9 @@ _VIEWER = (
     "GET /v1/artifacts/{sha256}",
     "GET /v1/artifacts/{sha256}/manifest",
     "HEAD /v1/artifacts/{sha256}",
-    "GET /",
+    "GET /fleet",
+    "GET /fleet/live",
+    "GET /jobs",
     "GET /jobs/{job_id}",
     "GET /models/{model_id}",
 )
@@ -98,6 +101,8 @@ _OPERATOR = (
     "POST /v1/jobs/{job_id}/remeasure",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
+    "POST /fleet",
+    "POST /devices/{device_id}/{action}",
 )
 _ADMIN = (
     "GET /v1/projects/{project_id}/members",

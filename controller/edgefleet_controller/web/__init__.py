@@ -1,4 +1,4 @@
-"""Pages for people: Jinja2 templates, one style sheet, no scripts."""
+"""Pages for people: Jinja2 templates, our own style sheets and scripts, and three vendored libraries."""
 
 from edgefleet_controller.web.pages import install_pages
 

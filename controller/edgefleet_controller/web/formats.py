@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 ABSENT = "\N{EN DASH}"
+_SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ("B", "kB", "MB", "GB")
 
 
@@ -44,6 +45,39 @@ def instant(value: datetime | None) -> str:
     return ABSENT if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def ago(value: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in the largest unit that fits; an instant to come is said to be in so long."""
+    if value is None:
+        return ABSENT
+    seconds = ((now or datetime.now(UTC)) - value).total_seconds()
+    length = abs(seconds)
+    if length < 1:
+        return "now"
+    unit, name = next(((unit, name) for unit, name in _SPANS if length >= unit), _SPANS[-1])
+    text = f"{length / unit:.0f} {name}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def count(value: int | None) -> str:
+    """A count with thousands apart."""
+    return ABSENT if value is None else f"{value:,}"
+
+
+def celsius(value: float | None) -> str:
+    """A temperature to a tenth of a degree."""
+    return ABSENT if value is None else f"{value:.1f} \N{DEGREE SIGN}C"
+
+
+def seconds(value_s: float | None) -> str:
+    """A length of time in the unit that reads best."""
+    if value_s is None:
+        return ABSENT
+    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if value_s >= 2 * unit:
+            return f"{value_s / unit:.3g} {name}"
+    return f"{value_s:.3g} s"
+
+
 FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
     {
         "size": size,
@@ -52,5 +86,9 @@ FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
         "percent": percent,
         "times": times,
         "instant": instant,
+        "ago": ago,
+        "count": count,
+        "celsius": celsius,
+        "seconds": seconds,
     }
 )

@@ -1,13 +1,55 @@
 """Adds the pages to the app."""
 
-from fastapi import FastAPI
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import WebSocketRequestValidationError
 
 from edgefleet_controller.errors import ControllerError
-from edgefleet_controller.web import endpoints
-from edgefleet_controller.web.rendering import page_or_problem
+from edgefleet_controller.services import Services
+from edgefleet_controller.web import assets, entrance, fleet, jobs, models
+from edgefleet_controller.web.live import make_page_listener
+from edgefleet_controller.web.rendering import error_page, wants_page
+
+ROUTERS: Sequence[APIRouter] = (
+    assets.router,
+    entrance.router,
+    fleet.router,
+    jobs.router,
+    models.router,
+)
+Handler = Callable[[Request, Exception], Any]
 
 
 def install_pages(app: FastAPI) -> None:
-    """Add the pages; errors on them are shown as pages too."""
-    app.include_router(endpoints.router)
-    app.add_exception_handler(ControllerError, page_or_problem)
+    """Add the pages; whatever goes wrong on one of them is said on a page too."""
+    services: Services = app.state.services
+    services.database.subscribe(make_page_listener(services.wakeups))
+    for router in ROUTERS:
+        app.include_router(router)
+    for kind, handler in list(app.exception_handlers.items()):
+        if kind is not WebSocketRequestValidationError:
+            app.add_exception_handler(kind, _as_page(handler))
+
+
+def _as_page(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        answer = handler(request, error)
+        problem: Response = await answer if isinstance(answer, Awaitable) else answer
+        if not wants_page(request):
+            return problem
+        found = error if isinstance(error, ControllerError) else _error_of(problem)
+        return error_page(request, found)
+
+    return handle
+
+
+def _error_of(problem: Response) -> ControllerError:
+    """What a problem document says, as the error that a page shows."""
+    document = json.loads(bytes(problem.body))
+    fields = [f"{item['field'].partition('.')[2]}: {item['message']}" for item in document.get("errors", [])]
+    error = ControllerError(" ".join([document["detail"], "; ".join(fields)]).strip())
+    error.status, error.code = document["status"], document["code"]
+    return error

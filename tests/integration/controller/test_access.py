@@ -8,9 +8,16 @@ from tests.integration.controller.conftest import Fleet
 
 from edgefleet_controller.app import ROUTERS
 from edgefleet_controller.auth.access import ACCESS
-from edgefleet_controller.web.endpoints import router as pages
+from edgefleet_controller.web.pages import ROUTERS as PAGES
 
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /login", "POST /login", "GET /static/style.css", "POST /agent/v1/enrol"}
+PUBLIC = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /login",
+    "POST /login",
+    "GET /static/{version}/{name:path}",
+    "POST /agent/v1/enrol",
+}
 DEVICE = {
     "POST /agent/v1/claim",
     "POST /agent/v1/heartbeat",
@@ -33,6 +40,7 @@ PERSON = {
     "POST /v1/api-tokens",
     "POST /v1/api-tokens/{token_id}/revoke",
     "GET /v1/projects",
+    "GET /",
     "POST /logout",
 }
 VIEWER = {
@@ -58,7 +66,9 @@ VIEWER = {
     "GET /v1/artifacts/{sha256}",
     "GET /v1/artifacts/{sha256}/manifest",
     "HEAD /v1/artifacts/{sha256}",
-    "GET /",
+    "GET /fleet",
+    "GET /fleet/live",
+    "GET /jobs",
     "GET /jobs/{job_id}",
     "GET /models/{model_id}",
 }
@@ -82,6 +92,8 @@ OPERATOR = {
     "POST /v1/jobs/{job_id}/remeasure",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
+    "POST /fleet",
+    "POST /devices/{device_id}/{action}",
 }
 ADMIN = {
     "GET /v1/projects/{project_id}/members",
@@ -122,7 +134,7 @@ FORBIDDEN = (401, 403)
 
 
 def routes() -> Iterator[str]:
-    for router in (*ROUTERS, pages):
+    for router in (*ROUTERS, *PAGES):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             yield from (f"{method} {route.path}" for method in route.methods or ())
@@ -136,6 +148,9 @@ PLACEHOLDERS = {
     "{token_id}": "x",
     "{analysis_id}": "x",
     "{rollout_id}": "x",
+    "{version}": "x",
+    "{name:path}": "x",
+    "{action}": "hold",
 }
 
 

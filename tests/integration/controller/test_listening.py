@@ -131,7 +131,7 @@ def test_these_are_safe(tmp_path: Path, options: dict[str, str]) -> None:
 
 
 def test_every_answer_forbids_frames_and_guessing_of_types(fleet: Fleet) -> None:
-    for path in ("/healthz", "/v1/devices", "/login", "/static/style.css", "/openapi.json"):
+    for path in ("/healthz", "/v1/devices", "/login", "/static/x/css/base.css", "/openapi.json"):
         answer = fleet.operator.get(path)
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], path
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -13,7 +13,7 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture
 def browser(fleet: Fleet) -> Iterator[httpx.Client]:
     """A signed-in browser."""
-    with httpx.Client(base_url=fleet.url, headers=HTML) as client:
+    with fleet.client(HTML) as client:
         answer = client.post("/login", data={"token": fleet.services.operator_token})
         assert answer.status_code == 303
         yield client
@@ -22,6 +22,8 @@ def browser(fleet: Fleet) -> Iterator[httpx.Client]:
 def test_a_stranger_is_sent_to_sign_in(fleet: Fleet) -> None:
     answer = fleet.anonymous.get("/", headers=HTML)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/login")
+    deep = fleet.anonymous.get("/jobs?limit=3", headers=HTML)
+    assert deep.headers["Location"] == "/login?next=%2Fjobs%3Flimit%3D3"
     assert 'type="password"' in fleet.anonymous.get("/login").text
 
 
@@ -45,7 +47,7 @@ def test_a_token_in_an_address_does_not_sign_in(fleet: Fleet) -> None:
 
 
 def test_a_forged_cookie_is_refused(fleet: Fleet) -> None:
-    answer = fleet.anonymous.get("/", headers={**HTML, "Cookie": "edgefleet_session=0"})
+    answer = fleet.anonymous.get("/fleet", headers={**HTML, "Cookie": "edgefleet_session=0"})
     assert answer.status_code == 303
 
 
@@ -62,21 +64,21 @@ def test_a_change_by_cookie_must_come_from_our_own_pages(
 
 
 def test_signing_out_forgets_the_cookie(fleet: Fleet, browser: httpx.Client) -> None:
-    assert browser.get("/").status_code == 200
+    assert browser.get("/fleet").status_code == 200
     assert browser.post("/logout", headers={"Origin": fleet.url}).status_code == 303
-    assert browser.get("/").status_code == 303
+    assert browser.get("/fleet").status_code == 303
 
 
 def test_a_copied_cookie_is_worth_nothing_after_signing_out(fleet: Fleet, browser: httpx.Client) -> None:
     copied = {**HTML, "Cookie": f"edgefleet_session={browser.cookies['edgefleet_session']}"}
-    assert fleet.anonymous.get("/", headers=copied).status_code == 200
+    assert fleet.anonymous.get("/fleet", headers=copied).status_code == 200
     browser.post("/logout", headers={"Origin": fleet.url})
-    assert fleet.anonymous.get("/", headers=copied).status_code == 303
+    assert fleet.anonymous.get("/fleet", headers=copied).status_code == 303
 
 
 def test_a_session_ends_by_itself(fleet: Fleet, browser: httpx.Client) -> None:
     fleet.clock.advance(fleet.services.settings.session_s)
-    assert browser.get("/").status_code == 303
+    assert browser.get("/fleet").status_code == 303
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -96,7 +98,7 @@ def test_what_people_and_devices_send_is_escaped(fleet: Fleet, browser: httpx.Cl
     error = {"code": "runner_crashed", "message": HOSTILE}
     report = make_report(artifact, **failed, verdict={"status": "invalid"}, error=error)
     assert device.report(order, report).status_code == 200
-    for path in ("/", f"/jobs/{job['id']}"):
+    for path in ("/jobs", f"/jobs/{job['id']}"):
         page = browser.get(path).text
         assert HOSTILE not in page
         assert "&lt;script&gt;" in page
@@ -113,11 +115,11 @@ def test_a_job_s_page_has_the_table_and_the_front(fleet: Fleet, browser: httpx.C
     assert "Front on bench" in page
     assert "97.00 %" in page
     assert "no_sensor" in page
-    assert "<script" not in page
+    assert "<script>" not in page
 
 
-def test_pages_forbid_scripts_and_framing(browser: httpx.Client) -> None:
-    policy = browser.get("/").headers["Content-Security-Policy"]
+def test_pages_allow_our_own_scripts_only_and_no_framing(browser: httpx.Client) -> None:
+    policy = browser.get("/fleet").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
@@ -127,3 +129,20 @@ def test_an_unknown_job_has_a_page_that_says_so(browser: httpx.Client) -> None:
     answer = browser.get("/jobs/x")
     assert answer.status_code == 404
     assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_what_is_wrong_with_a_filter_is_said_on_a_page(browser: httpx.Client) -> None:
+    answer = browser.get("/jobs", params={"limit": "many"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (422, "text/html; charset=utf-8")
+    assert "limit: Input should be a valid integer" in answer.text
+
+
+def test_an_address_that_leads_nowhere_has_a_page(browser: httpx.Client) -> None:
+    answer = browser.get("/nowhere")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_signing_in_leads_nowhere_else(fleet: Fleet, wanted: str) -> None:
+    answer = fleet.anonymous.post("/login", data={"token": fleet.services.operator_token, "next": wanted})
+    assert answer.headers["Location"] == "/fleet"
