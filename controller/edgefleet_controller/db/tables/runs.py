@@ -38,6 +38,7 @@ class Run(Base):
         CheckConstraint("device_id IS NOT NULL OR state <> 'leased'", name="is_leased_by_a_device"),
         Index("ix_runs_queue", "device_id", "state", "priority", "id"),
         Index("ix_runs_leases", "state", "lease_expires_at"),
+        Index("ix_runs_device_finished", "device_id", "finished_at"),
         Index(
             "ix_runs_unassigned",
             "requirement_sha256",
