@@ -3,17 +3,19 @@
 import typer
 
 from edgefleet_controller.cli.artifacts import artifact_app
-from edgefleet_controller.cli.comparisons import compare, compare_with_itself, list_comparisons
+from edgefleet_controller.cli.comparisons import compare, compare_with_itself, comparison_app, list_comparisons
 from edgefleet_controller.cli.devices import device_app
 from edgefleet_controller.cli.gate import gate
-from edgefleet_controller.cli.jobs import front, job_app, results
+from edgefleet_controller.cli.jobs import job_app
 from edgefleet_controller.cli.keys import key_app
 from edgefleet_controller.cli.models import model_app
-from edgefleet_controller.cli.people import audit, project_app, user_app
+from edgefleet_controller.cli.people import audit, password, project_app, user_app, whoami
+from edgefleet_controller.cli.results import front, results
 from edgefleet_controller.cli.rollouts import rollout_app
+from edgefleet_controller.cli.runs import file_app, run_app, status
 from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
-from edgefleet_controller.cli.targets import list_targets
+from edgefleet_controller.cli.targets import list_recipes, list_targets
 from edgefleet_controller.cli.tokens import token_app
 from edgefleet_controller.cli.workers import list_workers
 
@@ -30,6 +32,9 @@ app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 app.add_typer(project_app, name="project")
 app.command("audit")(audit)
+app.command()(whoami)
+app.command()(password)
+app.command()(status)
 app.add_typer(key_app, name="key")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(model_app, name="model")
@@ -41,7 +46,11 @@ app.command()(gate)
 app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)
+app.add_typer(comparison_app, name="comparison")
+app.add_typer(run_app, name="run")
+app.add_typer(file_app, name="file")
 app.command("targets")(list_targets)
+app.command("recipes")(list_recipes)
 app.command("workers")(list_workers)
 app.command()(backup)
 app.command("restore")(restore_backup)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list
 from edgefleet_controller.cli.output import EXIT_FAILED, console, fail, print_json, print_table, reported_errors
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 from edgefleet_controller.client import Client
@@ -23,6 +24,8 @@ ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of the runtime 
 BatchOption = Annotated[int, typer.Option(min=1, help="Samples per inference.")]
 ProviderOption = Annotated[str | None, typer.Option(help="Execution provider of onnxruntime, such as XNNPACK.")]
 DelegateOption = Annotated[str | None, typer.Option(help="Delegate of a TFLite runtime, such as xnnpack.")]
+comparison_app = typer.Typer(no_args_is_help=True, help="Comparisons that were submitted: show, watch, cancel.")
+ComparisonArgument = Annotated[str, typer.Argument(help="Identifier of the comparison, cmp_...")]
 ARTIFACT_HELP = "sha256 of an artifact, or JOB/VARIANT."
 
 
@@ -70,22 +73,66 @@ def compare_with_itself(
         _follow(client, created, json_output=json_output)
 
 
-def list_comparisons(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+COLUMNS = (
+    Column("id"),
+    Column("name"),
+    Column("kind"),
+    Column("state"),
+    Column("devices", read=lambda comparison: len(comparison["results"])),
+    Column("created_at", "submitted"),
+)
+
+
+def list_comparisons(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List the comparisons, newest first."""
     with reported_errors(), open_client(url, data_dir) as client:
         found = client.comparisons()
+    print_list(found, COLUMNS, json_output=json_output, csv_output=csv_output)
+
+
+@comparison_app.command("show")
+def show(
+    comparison: ComparisonArgument,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show one comparison with ratio, interval and verdict of each device; with --json its conditions too."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        found = client.comparison(comparison)
     if json_output:
         print_json(found)
-        return
-    print_table(
-        ("id", "name", "kind", "state", "devices", "submitted"),
-        [(c["id"], c["name"], c["kind"], c["state"], len(c["results"]), c["created_at"]) for c in found],
-    )
+    else:
+        _print(found)
+
+
+@comparison_app.command("watch")
+def watch(
+    comparison: ComparisonArgument,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Wait until a comparison has ended, then print it; exit status 1 if no device could compare."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        _follow(client, client.comparison(comparison), json_output=json_output)
+
+
+@comparison_app.command("cancel")
+def cancel(comparison: ComparisonArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Drop a comparison's queued runs and ask the devices that hold others to stop."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{comparison} is {client.cancel_comparison(comparison)['state']}", markup=False)
 
 
 def _follow(client: Client, created: JsonObject, *, json_output: bool) -> None:
     if not json_output:
-        console.print(f"Submitted {created['id']}: {created['name']}", markup=False)
+        console.print(f"Waiting for {created['id']}: {created['name']}", markup=False)
     ended = client.wait_for_comparison(created["id"])
     if json_output:
         print_json(ended)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list, yes_or_no
+from edgefleet_controller.cli.output import console, fail, print_json, reported_errors
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 
 JsonObject = dict[str, Any]
@@ -23,6 +24,15 @@ NameArgument = Annotated[str, typer.Argument(help="Name or identifier of the dev
 UntilOption = Annotated[
     str | None, typer.Option(help="How long, such as 90m, 8h or 2d, or until when, such as 2026-12-01T08:00Z.")
 ]
+COLUMNS = (
+    Column("name"),
+    Column("board"),
+    Column("kind"),
+    Column("state"),
+    Column("online", show=yes_or_no),
+    Column("last_seen_at", "last seen"),
+    Column("id"),
+)
 DRAIN_POLL_S = 1.0
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -56,31 +66,17 @@ def add(
 
 
 @device_app.command("ls")
-def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+def ls(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List the boards."""
     with reported_errors(), open_client(url, data_dir) as client:
         devices = client.devices()
-    if json_output:
-        print_json(devices)
-        return
-    if not devices:
-        console.print("No device yet. Register the first one with: edgefleet device add NAME --board linux-host")
-        return
-    print_table(
-        ("name", "board", "kind", "state", "online", "last seen", "id"),
-        [
-            (
-                d["name"],
-                d["board"],
-                d["kind"],
-                d["state"],
-                "yes" if d.get("online") else "no",
-                d.get("last_seen_at"),
-                d["id"],
-            )
-            for d in devices
-        ],
-    )
+    empty = "No device yet. Register the first one with: edgefleet device add NAME --board linux-host"
+    print_list(devices, COLUMNS, json_output=json_output, csv_output=csv_output, empty=empty)
 
 
 @device_app.command("show")

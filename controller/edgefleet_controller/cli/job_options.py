@@ -52,6 +52,20 @@ MaxFailuresOption = Annotated[int | None, typer.Option(min=0, help="Stop when mo
 MaxFailureShareOption = Annotated[
     float | None, typer.Option(min=0, max=1, help="Stop when a larger share of all runs has failed.")
 ]
+NameOption = Annotated[str | None, typer.Option(help="Name of the job; default: the model's.")]
+MatchLabelOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Instead of --device: boards with this label, key=value; all of several."),
+]
+MatchBoardOption = Annotated[
+    list[str] | None, typer.Option(help="Instead of --device: boards of this kind; one of several.")
+]
+NeedsSensorOption = Annotated[
+    bool, typer.Option("--needs-sensor", help="Instead of --device: boards that measure energy.")
+]
+AnyOfOption = Annotated[
+    int | None, typer.Option(min=1, help="Not on every matching board, but on so many, whichever are free first.")
+]
 WatchOption = Annotated[bool, typer.Option("--watch", help="Follow the job and print its results.")]
 
 
@@ -65,6 +79,19 @@ def read_recipe(value: str) -> str | JsonObject:
     except (OSError, ValueError) as err:
         fail("recipe_unreadable", f"{path}: {err}", status=2)
     return parsed
+
+
+def requirement(
+    labels: list[str] | None, boards: list[str] | None, *, needs_sensor: bool, any_of: int | None
+) -> JsonObject | None:
+    """What boards have to be; None where nothing was said of it. Ends with ``label_invalid`` for what is not key=value."""
+    wrong = [pair for pair in labels or () if "=" not in pair]
+    if wrong:
+        fail("label_invalid", f"{wrong[0]!r} is not key=value", status=2)
+    wanted: JsonObject = {"labels": dict(pair.split("=", 1) for pair in labels)} if labels else {}
+    wanted |= {"boards": boards} if boards else {}
+    wanted |= {"needs_sensor": True} if needs_sensor else {}
+    return wanted if wanted or any_of is not None else None
 
 
 def sweep_settings(swept: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list[JsonObject]:

@@ -1,4 +1,4 @@
-"""``edgefleet job``, ``results`` and ``front``."""
+"""``edgefleet job``."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from edgefleet_controller.cli import job_options as options
-from edgefleet_controller.cli.output import EXIT_FAILED, console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.listing import Column, CsvOption, percent, print_list
+from edgefleet_controller.cli.output import EXIT_FAILED, console, fail, print_json, reported_errors
 from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.result_table import print_results
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
@@ -14,8 +15,18 @@ from edgefleet_controller.client import Client
 
 JsonObject = dict[str, Any]
 
-job_app = typer.Typer(no_args_is_help=True, help="Compress-and-profile jobs: submit, list, show, watch, cancel.")
+job_app = typer.Typer(
+    no_args_is_help=True, help="Compress-and-profile jobs: submit, list, show, watch, log, measure again, cancel."
+)
 
+COLUMNS = (
+    Column("id"),
+    Column("name"),
+    Column("state"),
+    Column("progress", show=percent),
+    Column("created_at", "submitted"),
+)
+EVENT_COLUMNS = (Column("created_at", "at"), Column("kind"), Column("message"))
 JobArgument = Annotated[str, typer.Argument(help="Identifier of the job.")]
 
 
@@ -40,6 +51,11 @@ def submit(
     deadline: options.DeadlineOption = None,
     max_failures: options.MaxFailuresOption = None,
     max_failure_share: options.MaxFailureShareOption = None,
+    name: options.NameOption = None,
+    match_label: options.MatchLabelOption = None,
+    match_board: options.MatchBoardOption = None,
+    needs_sensor: options.NeedsSensorOption = False,
+    any_of: options.AnyOfOption = None,
     watch_it: options.WatchOption = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
@@ -69,22 +85,39 @@ def submit(
             deadline=deadline,
             max_failures=max_failures,
             max_failure_share=max_failure_share,
+            name=name,
+            match=options.requirement(match_label, match_board, needs_sensor=needs_sensor, any_of=any_of),
+            any_of=any_of,
         )
         _announce(client, job, watch_it=watch_it, json_output=json_output)
 
 
 @job_app.command("ls")
-def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
-    """List the jobs."""
+def ls(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
+    """List the jobs, newest first."""
     with reported_errors(), open_client(url, data_dir) as client:
         jobs = client.jobs()
-    if json_output:
-        print_json(jobs)
-        return
-    print_table(
-        ("id", "name", "state", "progress", "submitted"),
-        [(j["id"], j["name"], j["state"], f"{100 * j['progress']:.0f} %", j["created_at"]) for j in jobs],
-    )
+    empty = "No job yet. Submit the first one with: edgefleet job submit MODEL --recipe baseline --recipe int8"
+    print_list(jobs, COLUMNS, json_output=json_output, csv_output=csv_output, empty=empty)
+
+
+@job_app.command("events")
+def events(
+    job: JobArgument,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
+    """Show what happened in a job so far, oldest first."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        found = list(client.job_events(job))
+    print_list(found, EVENT_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @job_app.command("show")
@@ -112,15 +145,34 @@ def remeasure(
     device: Annotated[
         list[str] | None, typer.Option(help="Name of a device; may be given several times; default: the job's.")
     ] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    threads: options.ThreadsOption = None,
+    batch: options.BatchOption = None,
+    seconds: options.SecondsOption = None,
+    priority: options.PriorityOption = None,
+    deadline: options.DeadlineOption = None,
+    max_failures: options.MaxFailuresOption = None,
+    max_failure_share: options.MaxFailureShareOption = None,
+    name: options.NameOption = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Follow the new job and print its results.")] = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure a job's artifacts again; nothing is compressed or compiled."""
+    swept = {"threads": options.numbers("threads", threads), "batch": options.numbers("batch", batch)}
+    is_changed = any(swept.values()) or seconds is not None
     with reported_errors(), open_client(url, data_dir) as client:
-        again = client.remeasure_job(job, variants=variant, devices=device, priority=priority)
+        again = client.remeasure_job(
+            job,
+            variants=variant,
+            devices=device,
+            settings=options.sweep_settings(swept, {"seconds": seconds}) if is_changed else None,
+            priority=priority,
+            deadline=deadline,
+            max_failures=max_failures,
+            max_failure_share=max_failure_share,
+            name=name,
+        )
         _announce(client, again, watch_it=watch_it, json_output=json_output)
 
 
@@ -129,45 +181,6 @@ def cancel(job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = No
     """Stop a job; what it has measured so far stays."""
     with reported_errors(), open_client(url, data_dir) as client:
         console.print(f"{job} is {client.cancel_job(job)['state']}", markup=False)
-
-
-def results(
-    job: JobArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
-) -> None:
-    """Print a job's variants: size, accuracy, latency, memory, energy, verdict."""
-    with reported_errors(), open_client(url, data_dir) as client:
-        rows = client.results(job)
-        partial = not json_output and client.has_partial_results(job)
-    if json_output:
-        print_json(rows)
-        return
-    print_results(rows)
-    if partial:
-        console.print("Partial: the job has not ended, or was stopped before all was measured.", markup=False)
-
-
-def front(
-    job: JobArgument,
-    x: Annotated[
-        str, typer.Option(help="Figure to minimise, such as latency_p50_ms or size_bytes.")
-    ] = "latency_p50_ms",
-    y: Annotated[str, typer.Option(help="The other figure; accuracy is maximised.")] = "accuracy",
-    provenance: Annotated[
-        str, typer.Option(help="measured, or figures of simulated, replayed, emulated or imported devices only.")
-    ] = "measured",
-    url: UrlOption = None,
-    data_dir: DataDirOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Print the variants that no other variant beats in both figures."""
-    with reported_errors(), open_client(url, data_dir) as client:
-        answer = client.front(job, x, y, provenance=provenance).document
-    if json_output:
-        print_json(answer)
-    else:
-        title = None if provenance == "measured" else f"{provenance}, not measured"
-        rows = [(p["name"], p["device_name"], p["x"], p["y"]) for p in answer["points"] if p["on_front"]]
-        print_table(("variant", "device", x, y), rows, title=title)
 
 
 def _announce(client: Client, job: JsonObject, *, watch_it: bool, json_output: bool) -> None:

@@ -7,12 +7,22 @@ import typer
 
 from edgefleet_controller.cli.analysis_table import print_analysis
 from edgefleet_controller.cli.job_options import read_recipe
-from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list
+from edgefleet_controller.cli.output import console, fail, print_json, reported_errors
 from edgefleet_controller.cli.progress import JobProgress
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 from edgefleet_controller.client import TERMINAL_JOB_STATES
 
 model_app = typer.Typer(no_args_is_help=True, help="Networks: add, list, show, analyze.")
+
+COLUMNS = (
+    Column("name"),
+    Column("format"),
+    Column("n_parameters", "parameters", read=lambda model: model["facts"].get("n_parameters")),
+    Column("id"),
+    Column("created_at", "added"),
+)
+ModelArgument = Annotated[str, typer.Argument(help="Name or identifier.")]
 
 
 @model_app.command("add")
@@ -48,20 +58,17 @@ def add(
 
 
 @model_app.command("ls")
-def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+def ls(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List the models."""
     with reported_errors(), open_client(url, data_dir) as client:
         models = client.models()
-    if json_output:
-        print_json(models)
-        return
-    if not models:
-        console.print("No model yet. Add the first one with: edgefleet model add FILE.onnx --data FILE.npz")
-        return
-    print_table(
-        ("name", "format", "parameters", "id", "added"),
-        [(m["name"], m["format"], m["facts"].get("n_parameters"), m["id"], m["created_at"]) for m in models],
-    )
+    empty = "No model yet. Add the first one with: edgefleet model add FILE.onnx --data FILE.npz"
+    print_list(models, COLUMNS, json_output=json_output, csv_output=csv_output, empty=empty)
 
 
 @model_app.command("show")
@@ -109,6 +116,32 @@ def analyze(
     else:
         print_analysis(model, found["result"])
         console.print(f"{client.url}/models/{model}", markup=False)
+
+
+@model_app.command("analysis")
+def show_analysis(
+    model: ModelArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+) -> None:
+    """Show the analysis of a model that was asked for last, and how far it is; it starts none."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        found = client.model_analysis(model)
+    if json_output:
+        print_json(found)
+    elif found["result"] is not None:
+        print_analysis(model, found["result"])
+    else:
+        console.print(f"{found['id']} is {found['state']} [{100 * found['progress']:.0f} %]", markup=False)
+
+
+@model_app.command("cancel-analysis")
+def cancel_analysis(
+    analysis: Annotated[str, typer.Argument(help="Identifier of the analysis, ana_...")],
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Stop a waiting or running analysis."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        console.print(f"{analysis} is {client.cancel_analysis(analysis)['state']}", markup=False)
 
 
 def _data(value: str | None) -> Path | str | None:

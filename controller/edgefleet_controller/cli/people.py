@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list
 from edgefleet_controller.cli.output import console, fail, print_json, print_table, reported_errors
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 
@@ -18,6 +19,25 @@ ProjectArgument = Annotated[str, typer.Argument(help="Name or identifier of the 
 PasswordStdinOption = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
 ]
+
+USER_COLUMNS = (
+    Column("name"),
+    Column("is_admin", "admin"),
+    Column("has_password", "password"),
+    Column("disabled_at", "disabled"),
+    Column("created_at", "created"),
+    Column("id"),
+)
+PROJECT_COLUMNS = (Column("name"), Column("created_at", "created"), Column("id"))
+MEMBER_COLUMNS = (Column("user_name", "user"), Column("role"), Column("user_id", "id"))
+AUDIT_COLUMNS = (
+    Column("id", "no."),
+    Column("at"),
+    Column("actor", "who"),
+    Column("action"),
+    Column("object_id", "about"),
+    Column("address", "from"),
+)
 
 
 @user_app.command("add")
@@ -37,15 +57,16 @@ def add_user(
 
 
 @user_app.command("ls")
-def list_users(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+def list_users(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List the users."""
     with reported_errors(), open_client(url, data_dir) as client:
         users = client.users()
-    if json_output:
-        print_json(users)
-        return
-    columns = ("name", "is_admin", "has_password", "disabled_at", "created_at", "id")
-    print_table(("name", "admin", "password", "disabled", "created", "id"), [[u[c] for c in columns] for u in users])
+    print_list(users, USER_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @user_app.command("disable")
@@ -89,14 +110,16 @@ def add_project(
 
 
 @project_app.command("ls")
-def list_projects(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+def list_projects(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List the projects."""
     with reported_errors(), open_client(url, data_dir) as client:
         projects = client.projects()
-    if json_output:
-        print_json(projects)
-        return
-    print_table(("name", "created", "id"), [(p["name"], p["created_at"], p["id"]) for p in projects])
+    print_list(projects, PROJECT_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @project_app.command("member")
@@ -116,15 +139,16 @@ def member(
 
 @project_app.command("members")
 def members(
-    project: ProjectArgument, url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+    project: ProjectArgument,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """List who may do what in a project."""
     with reported_errors(), open_client(url, data_dir) as client:
         found = client.members(project)
-    if json_output:
-        print_json(found)
-        return
-    print_table(("user", "role", "id"), [(m["user_name"], m["role"], m["user_id"]) for m in found])
+    print_list(found, MEMBER_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 def audit(
@@ -135,19 +159,41 @@ def audit(
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """Show who changed what, or check that nobody changed the log."""
     with reported_errors(), open_client(url, data_dir) as client:
-        found = client.check_audit() if check else client.audit(limit=limit, object_id=about, actor=actor)
+        if not check:
+            entries = client.audit(limit=limit, object_id=about, actor=actor)
+            print_list(entries, AUDIT_COLUMNS, json_output=json_output, csv_output=csv_output)
+            return
+        found = client.check_audit()
     if json_output:
         print_json(found)
-    elif isinstance(found, dict):
-        _print_check(found)
     else:
-        rows = [(e["id"], e["at"], e["actor"], e["action"], e["object_id"], e["address"]) for e in found]
-        print_table(("no.", "at", "who", "action", "about", "from"), rows)
-    if isinstance(found, dict) and found["first_broken"] is not None:
+        _print_check(found)
+    if found["first_broken"] is not None:
         raise typer.Exit(1)
+
+
+def whoami(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """Show who the token is of, and what it may do where."""
+    with reported_errors(), open_client(url, data_dir) as client:
+        me = client.me()
+    if json_output:
+        print_json(me)
+        return
+    console.print(f"{me['name']}{', administers the fleet' if me['is_admin'] else ''}", markup=False)
+    print_table(("project", "role"), list(me["roles"].items()))
+
+
+def password(url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+    """Change your own password, of which standard input gives the present and the new one, a line each, or a terminal is asked."""
+    present = _read_password(from_stdin=not sys.stdin.isatty(), prompt="Present password", confirm=False)
+    new = _read_password(from_stdin=not sys.stdin.isatty(), prompt="New password")
+    with reported_errors(), open_client(url, data_dir) as client:
+        client.change_password(present, new)
+    console.print("Your password is changed, and your sessions have ended.")
 
 
 def _print_check(found: JsonObject) -> None:
@@ -157,9 +203,9 @@ def _print_check(found: JsonObject) -> None:
         console.print(f"entry {found['first_broken']} was changed, or an entry before it is missing")
 
 
-def _read_password(*, from_stdin: bool) -> str:
+def _read_password(*, from_stdin: bool, prompt: str = "Password", confirm: bool = True) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
     if not sys.stdin.isatty():
         fail("password_missing", "no terminal to ask for the password on; use --password-stdin", status=2)
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm))

@@ -1,11 +1,13 @@
 """``edgefleet rollout``: bring another version of the agent to the boards, some of them first."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edgefleet_controller.cli.output import EXIT_USAGE, console, fail, print_json, print_table, reported_errors
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list, yes_or_no
+from edgefleet_controller.cli.output import EXIT_USAGE, console, fail, print_json, reported_errors
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 
 rollout_app = typer.Typer(no_args_is_help=True, help="Updates of the boards' agents: start, status, cancel.")
@@ -39,18 +41,19 @@ def status(
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """Show how far a rollout is, board by board, or list all rollouts."""
     with reported_errors(), open_client(url, data_dir) as client:
         if rollout_id is not None:
-            _show(client.rollout(rollout_id), json_output=json_output)
+            found = client.rollout(rollout_id)
+            if csv_output:
+                print_list(found["devices"], BOARD_COLUMNS, json_output=json_output, csv_output=True)
+            else:
+                _show(found, json_output=json_output)
             return
         rollouts = client.rollouts()
-    if json_output:
-        print_json(rollouts)
-        return
-    rows = [(one["id"], one["version"], one["state"], _counts(one), one["created_at"]) for one in rollouts]
-    print_table(("id", "version", "state", "boards", "started"), rows)
+    print_list(rollouts, COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @rollout_app.command("cancel")
@@ -65,6 +68,16 @@ def cancel(
         _show(client.cancel_rollout(rollout_id), json_output=json_output)
 
 
+BOARD_COLUMNS = (
+    Column("name", "board"),
+    Column("is_canary", "canary", show=yes_or_no),
+    Column("state"),
+    Column("from_version", "from"),
+    Column("agent_version", "now"),
+    Column("message"),
+)
+
+
 def _labels(pairs: list[str]) -> dict[str, str]:
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
@@ -72,8 +85,17 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _counts(rollout: dict[str, Any]) -> str:
+def _counts(rollout: Mapping[str, Any]) -> str:
     return ", ".join(f"{n} {state}" for state, n in rollout["counts"].items())
+
+
+COLUMNS = (
+    Column("id"),
+    Column("version"),
+    Column("state"),
+    Column("boards", read=_counts),
+    Column("created_at", "started"),
+)
 
 
 def _show(rollout: dict[str, Any], *, json_output: bool) -> None:
@@ -83,17 +105,4 @@ def _show(rollout: dict[str, Any], *, json_output: bool) -> None:
     console.print(f"{rollout['id']}: version {rollout['version']}, {rollout['state']}: {_counts(rollout)}")
     if rollout["message"]:
         console.print(rollout["message"], markup=False)
-    print_table(
-        ("board", "canary", "state", "from", "now", "message"),
-        [
-            (
-                one["name"],
-                "yes" if one["is_canary"] else "no",
-                one["state"],
-                one["from_version"],
-                one["agent_version"],
-                one["message"],
-            )
-            for one in rollout["devices"]
-        ],
-    )
+    print_list(rollout["devices"], BOARD_COLUMNS, json_output=False, csv_output=False)

@@ -5,10 +5,20 @@ from typing import Annotated, Any
 import typer
 
 from edgefleet_controller.cli.devices import token_app
-from edgefleet_controller.cli.output import console, print_json, print_table, reported_errors
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list
+from edgefleet_controller.cli.output import console, print_json, reported_errors
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 
 DAY_S = 86400.0
+COLUMNS = (
+    Column("name"),
+    Column("hint", "token"),
+    Column("role"),
+    Column("project_id", "project"),
+    Column("expires_at", "expires"),
+    Column("revoked_at", "revoked"),
+    Column("id"),
+)
 
 __all__ = ["token_app"]
 
@@ -35,16 +45,16 @@ def issue(
 
 
 @token_app.command("ls")
-def ls(url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+def ls(
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
     """List API tokens, without their secrets."""
     with reported_errors(), open_client(url, data_dir) as client:
         found = client.tokens()
-    if json_output:
-        print_json(found)
-        return
-    columns = ("name", "hint", "role", "project_id", "expires_at", "revoked_at", "id")
-    shown = ("name", "token", "role", "project", "expires", "revoked", "id")
-    print_table(shown, [[token[column] for column in columns] for token in found])
+    print_list(found, COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @token_app.command("revoke")

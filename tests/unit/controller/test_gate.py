@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 
 from edgefleet_controller.cli import gate as gate_command
 from edgefleet_controller.cli.app import app
+from edgefleet_controller.cli.gate_output import annotations, summary
 from edgefleet_controller.client import Client
-from edgefleet_controller.results.gate import Limit, Outcome, check_limits, check_regressions
+from edgefleet_controller.results.gate import Check, Limit, Outcome, check_limits, check_regressions
 from edgefleet_controller.results.schemas import VariantRow
 
 NULL = dict.fromkeys(VariantRow.model_fields)
@@ -104,13 +105,24 @@ class TestRegressions:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command against a controller that knows two jobs."""
     slower = {"p50": 20.0, "intervals": {"p50": [19.8, 20.2]}}
-    jobs = {"job_1": [row(), row("prune50")], "job_2": [row(latency_ms=slower)]}
+    simulated = row("joint", provenance="simulated", latency_ms={"p50": 1.0, "p90": 1.0})
+    jobs = {"job_1": [row(), row("prune50")], "job_2": [row(latency_ms=slower)], "job_3": [row("other"), simulated]}
+    known = {
+        name: {"id": name, "name": "net" if name != "job_3" else "other", "state": "completed", "created_at": name}
+        for name in ("job_3", "job_2", "job_1")
+    }
 
     def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/jobs":
+            return httpx.Response(200, json={"items": list(known.values()), "next_cursor": None})
+        if request.url.path.startswith("/v1/jobs/"):
+            return httpx.Response(200, json=known[request.url.path.rpartition("/")[2]])
         return httpx.Response(200, json={"items": jobs[request.url.params["job"]], "next_cursor": None})
 
-    client = Client("http://controller", "eot_x", transport=httpx.MockTransport(answer))
-    monkeypatch.setattr(gate_command, "open_client", lambda _url, _data_dir: client)
+    def open_client(_url: object, _data_dir: object) -> Client:
+        return Client("http://controller", "eot_x", transport=httpx.MockTransport(answer))
+
+    monkeypatch.setattr(gate_command, "open_client", open_client)
     return lambda *arguments: CliRunner().invoke(app, ["gate", *arguments])
 
 
@@ -139,6 +151,40 @@ class TestCommand:
         assert len(suite.findall("testcase/failure")) == 2
         assert done.stdout.count("::error title=") == 2
 
+    def test_without_a_job_the_newest_of_the_name_is_checked_against_the_one_before(
+        self, run: Callable[..., Result]
+    ) -> None:
+        """The call that another project's CI makes: it knows no identifier."""
+        done = run("--name", "net", "--max", "latency_p90_ms=20", "--max-regression", "3%")
+        assert done.exit_code == 1
+        assert "10 -> 20" in done.stderr
+
+    def test_first_job_of_a_name_has_nothing_to_regress_from_and_passes(self, run: Callable[..., Result]) -> None:
+        done = run("job_1", "--max-regression", "3%", "--json")
+        assert done.exit_code == 0
+        assert [check["outcome"] for check in json.loads(done.stdout)] == ["skipped"]
+
+    def test_figures_that_were_not_measured_are_named_and_do_not_count(self, run: Callable[..., Result]) -> None:
+        checks = json.loads(run("job_3", "--max", "latency_p90_ms=20", "--json").stdout)
+        assert [(check["row"], check["outcome"]) for check in checks] == [("other", "passed"), ("joint", "skipped")]
+        assert run("job_3", "--variant", "joint", "--max", "latency_p90_ms=20").exit_code == 1
+        asked = run("job_3", "--variant", "joint", "--max", "latency_p90_ms=20", "--provenance", "simulated")
+        assert asked.exit_code == 0
+
+    def test_summary_for_github_holds_no_markup_of_names(
+        self, run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "summary.md"
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+        assert run("job_1", "--max", "size_bytes=999", "--github").exit_code == 1
+        assert path.read_text().count("| failed |") == 2
+        check = Check("<b>|x", "@all", "q", Outcome.FAILED, "50 %: a,b")
+        assert "\\<b\\>\\|x" in summary([check])
+        assert annotations([check]) == "::error title=<b>|x::<b>|x on @all: q is failed: 50 %25: a,b\n"
+
+    def test_two_forms_for_programs_are_refused(self, run: Callable[..., Result]) -> None:
+        assert run("job_1", "--max", "size_bytes=999", "--json", "--csv").exit_code == 2
+
     def test_json_is_the_checks(self, run: Callable[..., Result]) -> None:
         checks = json.loads(run("job_1", "--max", "size_bytes=1000", "--json").stdout)
         assert {check["outcome"] for check in checks} == {"passed"}
@@ -148,7 +194,6 @@ class TestCommand:
         [
             ((), "gate_without_checks"),
             (("--against", "job_2"), "gate_incomplete"),
-            (("--max", "size_bytes=1", "--max-regression", "3%"), "gate_incomplete"),
             (("--max", "colour=1"), "gate_limit_invalid"),
             (("--max", "size_bytes"), "gate_limit_invalid"),
             (("--max", "size_bytes=nan"), "gate_limit_invalid"),
