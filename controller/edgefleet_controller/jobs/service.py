@@ -24,7 +24,6 @@ from edgefleet_controller.jobs.errors import (
     DeadlinePassed,
     DuplicateName,
     InvalidRecipe,
-    TooManyRuns,
     UnknownRecipe,
     UnknownTarget,
 )
@@ -33,6 +32,7 @@ from edgefleet_controller.jobs.placement import choose_compute
 from edgefleet_controller.jobs.refusing import refuse_impossible
 from edgefleet_controller.jobs.repository import ENDED
 from edgefleet_controller.jobs.schemas import JobCreate, JobSummary, JobView, VariantView
+from edgefleet_controller.jobs.sweep import refuse_too_many
 from edgefleet_controller.jobs.turns import take_turns
 from edgefleet_controller.jobs.waiting import dependencies_of, wait_for
 from edgefleet_controller.models import service as models
@@ -40,7 +40,6 @@ from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.suitability import is_board_of
 from edgefleet_deploy.targets import TARGETS
 
-MAX_RUNS = 100_000
 SUBMIT = "POST /v1/jobs"
 IDLE_BECAUSE: Mapping[str, str] = MappingProxyType(
     {
@@ -93,8 +92,7 @@ def create_job(session: Session, request: JobCreate) -> Job:
             raise UnknownTarget(f"No target is called {target!r}; the targets are {', '.join(sorted(TARGETS))}.")
     chosen = devices.choose(session, request.devices, request.match, request.any_of)
     _refuse_boards(request.targets, chosen)
-    if len(recipes) * len(request.targets) * (request.any_of or len(chosen)) * request.n_settings > MAX_RUNS:
-        raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
+    refuse_too_many(len(recipes) * len(request.targets) * (request.any_of or len(chosen)) * request.n_settings)
     job = _new_job(session, request, model, recipes, chosen)
     variants = _variants(job, recipes, request.targets)
     for variant, recipe in zip(variants, (recipe for recipe in recipes for _ in request.targets), strict=True):

@@ -4,9 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgefleet_agent.wire.messages import MeasureSettings
+from edgefleet_controller.jobs.errors import TooManyRuns
 
 MAX_SETTINGS = 16
+MAX_RUNS = 100_000
 JsonObject = dict[str, Any]
+
+
+def refuse_too_many(n_runs: int) -> None:
+    """TooManyRuns for more runs than one job may have."""
+    if n_runs > MAX_RUNS:
+        raise TooManyRuns(f"The job asks for more than {MAX_RUNS} runs; split it.")
 
 
 def settings_of(request: Mapping[str, Any]) -> list[MeasureSettings]:

@@ -28,6 +28,6 @@ def records_of_job(session: Session, job_id: str) -> list[VariantRecord]:
         .outerjoin(Device, Device.id == Run.device_id)
         .outerjoin(Result, Result.run_id == Run.id)
         .where(Variant.job_id == job_id)
-        .order_by(Variant.ordinal, Run.device_id, Run.settings_ordinal)
+        .order_by(Variant.ordinal, Run.device_id, Run.settings_ordinal, Run.id)
     )
     return [VariantRecord(*row) for row in session.execute(query)]

@@ -37,10 +37,7 @@ def variant_rows(session: Session, job_id: str) -> list[VariantRow]:
 
 def page_of_rows(session: Session, request: ResultsRequest) -> ResultsPage:
     """A page of the job's rows; ratios refer to the whole job."""
-    keyed = [
-        (f"{row.variant_id}/{row.device_id or ''}/{row.settings_ordinal or 0}", row)
-        for row in variant_rows(session, request.job)
-    ]
+    keyed = [(f"{row.variant_id}/{row.run_id or ''}", row) for row in variant_rows(session, request.job)]
     after = request.after
     start = next((index + 1 for index, (key, _) in enumerate(keyed) if key == after), 0) if after else 0
     page = keyed[start : start + request.size]

@@ -21,7 +21,7 @@ class RunView(BaseModel):
     variant_id: str | None = Field(description="the variant it measures; null for a comparison's run")
     comparison_id: str | None = Field(description="the comparison it belongs to")
     settings_ordinal: int = Field(description="which of the job's settings it has, from 0")
-    device_id: str = Field(description="the device it runs on")
+    device_id: str | None = Field(description="the device it runs on; null while it waits for any that fits")
     state: RunState = Field(description="queued, leased, completed, failed or cancelled")
     attempt: int = Field(description="how often it was leased; every write of a device carries it")
     phase: str | None = Field(description="what the agent said it does: fetch, wait, load, warmup, measure, ...")
@@ -35,7 +35,11 @@ class RunView(BaseModel):
 
 
 class RunDetail(RunView, Checks):
-    """A run with what shows whether it computed the right thing."""
+    """A run with what shows whether it computed the right thing, and all that the agent reported."""
+
+    report: dict[str, Any] | None = Field(
+        default=None, description="the agent's report with conditions, phases and energy; null before it was accepted"
+    )
 
 
 class RunPageRequest(PageRequest):

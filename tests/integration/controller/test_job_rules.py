@@ -200,6 +200,38 @@ class TestRemeasuring:
         assert len(fleet.get("/v1/runs", job=again["id"])["items"]) == 1
         assert fleet.get("/v1/runs", job=job["id"])["items"] == []
 
+    def test_runs_that_any_device_may_take_stay_open_to_any(self, fleet: Any, model: JsonObject) -> None:
+        """Nobody named the devices of such a job: the ones that are free measure its artifacts again."""
+        match = {"boards": ["linux-host"]}
+        job = submit(fleet, model, match=match, any_of=1, settings=[{"threads": 1}, {"threads": 2}])
+        give_artifact(fleet, job, 0)
+        again = fleet.post(f"/v1/jobs/{job['id']}/remeasure", {})
+        assert (again["request"]["any_of"], again["request"]["match"]["boards"]) == (1, ["linux-host"])
+        dispatch(fleet.services.database, again["variants"][0]["id"])
+        runs = fleet.get("/v1/runs", job=again["id"])["items"]
+        assert [(run["device_id"], run["state"]) for run in runs] == [(None, "queued")] * 2
+        rows = [fleet.get("/v1/results", job=again["id"], limit=1)]
+        rows.append(fleet.get("/v1/results", job=again["id"], limit=1, cursor=rows[0]["next_cursor"]))
+        assert {page["items"][0]["run_id"] for page in rows} == {run["id"] for run in runs}
+        assert rows[1]["next_cursor"] is None
+
+    def test_a_named_device_takes_the_place_of_any(self, fleet: Any, model: JsonObject) -> None:
+        job = submit(fleet, model, match={}, any_of=1)
+        give_artifact(fleet, job, 0)
+        named = fleet.add_device("named")
+        again = fleet.post(f"/v1/jobs/{job['id']}/remeasure", {"devices": ["named"]})
+        assert again["request"]["device_ids"] == [named.device_id]
+        assert (again["request"]["any_of"], again["request"]["match"]) == (None, None)
+        dispatch(fleet.services.database, again["variants"][0]["id"])
+        assert [run["device_id"] for run in fleet.get("/v1/runs", job=again["id"])["items"]] == [named.device_id]
+
+    def test_too_few_devices_are_said_at_once(self, fleet: Any, model: JsonObject) -> None:
+        job = submit(fleet, model, match={}, any_of=1)
+        give_artifact(fleet, job, 0)
+        for device in fleet.get("/v1/devices")["items"]:
+            assert fleet.operator.post(f"/v1/devices/{device['id']}/revoke").status_code == 200
+        assert refusal(fleet, f"/v1/jobs/{job['id']}/remeasure", {}) == "no_devices"
+
     def test_a_job_without_artifacts_has_nothing_to_measure(self, fleet: Any, model: JsonObject) -> None:
         job = submit(fleet, model)
         assert refusal(fleet, f"/v1/jobs/{job['id']}/remeasure", {}) == "nothing_to_measure"
