@@ -106,6 +106,19 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 extension=".onnx",
                 precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights", "int4"),
             ),
+            # opset 25 is the first with int2 (onnx_weights.INT2_OPSET): weights of 2 bits and 1 take 2 in the file instead of 4
+            Target(
+                name="onnxruntime-1.24",
+                runtime="onnxruntime",
+                file_format="onnx",
+                min_version="1.24",
+                opset=25,
+                ir_version=13,
+                activation_type="uint8",
+                weight_type="int8",
+                extension=".onnx",
+                precisions=("fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights"),
+            ),
             # ai-edge-litert 2.1 is the newest for Python 3.9, tflite-runtime 2.11 the newest for Python 3.7; both were seen to
             # run these files. tflite-runtime computes int8-dynamic wrongly without an error and knows no 4-bit tensors.
             Target(

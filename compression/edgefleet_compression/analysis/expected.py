@@ -29,7 +29,7 @@ WEIGHT_BITS: Final[Mapping[str, int]] = {
     "int4-weights": 4,
     "int4": 4,
 }
-"""As files store them; 2 bits and 1 are stored as 4."""
+"""As files store them; 2 bits and 1 are stored as 4, but for the target onnxruntime-1.24."""
 _KEEP_SHAPES: Final = (Quantize, Cast, PruneWeights, LotteryTicket)
 """Passes that change numbers, not shapes."""
 

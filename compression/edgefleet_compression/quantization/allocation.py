@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.passes.specs import BitAllocation, BitChoice
@@ -17,13 +16,11 @@ UNITS: Final = 1e3
 """What the harm of the choice so far is set to for the solver, whose absolute gap is 1e-6 (HiGHS, mip_abs_gap)."""
 
 SCALE_BYTES: Final = 4
-STORED_BITS: Final[Mapping[BitChoice, int]] = {8: 8, 4: 4, 2: 4}
-"""Bits a weight takes in a file: there is no 2-bit tensor in the ONNX opset written here (21)."""
 
 
-def stored_bytes(n_weights: int, n_channels: int, bits: BitChoice) -> int:
-    """Return the bytes of a layer's integers and scales in a file."""
-    return math.ceil(n_weights * STORED_BITS[bits] / 8) + SCALE_BYTES * n_channels
+def stored_bytes(n_weights: int, n_channels: int, bits: int) -> int:
+    """Return the bytes of a layer's integers, of so many bits in the file, and of their scales."""
+    return math.ceil(n_weights * bits / 8) + SCALE_BYTES * n_channels
 
 
 def costs_of(spec: BitAllocation, layers: Mapping[str, tuple[int, int]]) -> Costs:
@@ -33,7 +30,8 @@ def costs_of(spec: BitAllocation, layers: Mapping[str, tuple[int, int]]) -> Cost
     """
     if spec.table is None:
         return {
-            name: {bits: float(stored_bytes(*shape, bits)) for bits in spec.choices} for name, shape in layers.items()
+            name: {bits: float(stored_bytes(*shape, max(bits, spec.narrowest_stored))) for bits in spec.choices}
+            for name, shape in layers.items()
         }
     lacking = sorted(
         f"{name}: {bits}" for name in layers for bits in spec.choices if str(bits) not in spec.table.get(name, {})
@@ -85,6 +83,8 @@ def choose_bits(harm: Harm, costs: Costs, budget: float) -> dict[str, BitChoice]
 
 def _solve(harm: Harm, costs: Costs, budget: float, unit: float) -> dict[str, BitChoice] | None:
     """Return the solver's choice among those that do not harm more than ``unit`` in one layer; None where it finds none."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # slow to import, and few recipes solve such a program
+
     options = [(name, bits) for name, row in harm.items() for bits in row if row[bits] <= unit]
     values = np.array([harm[name][bits] for name, bits in options])
     cost = np.array([costs[name][bits] for name, bits in options])

@@ -127,6 +127,17 @@ def test_size_budget_is_kept_and_used(sensitivity: str, candidate: TorchCandidat
     assert 4.0 < made.history[-1].metrics["mean_weight_bits"] < 8.0
 
 
+def test_two_bits_cost_what_the_file_will_store_them_as() -> None:
+    layers = {"a": (100, 4)}
+
+    wide, narrow = (
+        costs_of(BitAllocation.model_validate({"size_bytes": 90, "narrowest_stored": bits}), layers) for bits in (4, 2)
+    )
+
+    assert wide == {"a": {8: 116.0, 4: 66.0, 2: 66.0}}
+    assert narrow == {"a": {8: 116.0, 4: 66.0, 2: 41.0}}
+
+
 def test_tight_latency_table_decides_instead_of_bytes(candidate: TorchCandidate, data: DataSet) -> None:
     names = list(quantized_layers(mixed(candidate, data).model))
     table = {name: {"8": 2.0, "4": 1.0, "2": 0.5} for name in names}

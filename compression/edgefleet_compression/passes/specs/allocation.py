@@ -21,9 +21,12 @@ class BitAllocation(Spec):
         "samples; hessian: curvature of the labels' loss (Hutchinson) times squared rounding error.",
     )
     choices: tuple[BitChoice, ...] = Field(
-        (8, 4, 2), min_length=2, max_length=3, description="Bits a layer may have. Files store 2 bits as 4."
+        (8, 4, 2), min_length=2, max_length=3, description="Bits a layer may have. Most files store 2 bits as 4."
     )
     size_bytes: int | None = Field(None, ge=1, description="Most bytes of all weights with their scales, as stored.")
+    narrowest_stored: Literal[4, 2] = Field(
+        4, description="size_bytes: what 2 bits take in the file. 2: files of the target onnxruntime-1.24."
+    )
     latency_ms: float | None = Field(None, gt=0.0, description="Largest sum of the table's times in ms.")
     energy_mj: float | None = Field(None, gt=0.0, description="Largest sum of the table's energies in mJ.")
     table: CostTable | None = Field(

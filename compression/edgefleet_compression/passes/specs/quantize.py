@@ -16,7 +16,7 @@ class WeightFormat(Spec):
     bits: Literal[8, 4, 2, 1] = Field(
         8,
         description="Bits per weight. 2 bits are -1, 0 and 1; 1 bit is a sign times the mean magnitude; files store both as "
-        "4-bit integers.",
+        "2-bit integers for the target onnxruntime-1.24, as 4-bit ones elsewhere.",
     )
     granularity: Literal["channel", "tensor", "block"] = Field(
         "channel",
