@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.metrics import f1_score, matthews_corrcoef
 
 from edgefleet_compression.data.dataset import Array
 from edgefleet_compression.errors import RequestInvalid
@@ -66,6 +65,9 @@ class TaskMetrics(PredictionMetrics):
 
 def prediction_metrics(predicted: Array, labels: Array, *, n_classes: int) -> PredictionMetrics:
     """Return the metrics of the classes named for n samples (n,) against labels (n,)."""
+    # loads SciPy and pandas, which takes longer than all else that the API imports; names and rules need none of it
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
     is_binary = n_classes == 2
     return PredictionMetrics(
         f1_binary=float(f1_score(labels, predicted, zero_division=0.0)) if is_binary else None,

@@ -6,7 +6,6 @@ Source: UCI "Optical Recognition of Handwritten Digits" test set, as shipped by 
 from typing import Final
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.data.splitting import split_seeded
@@ -22,6 +21,8 @@ STD: Final = 0.376
 
 def load(seed: int, *, side: int = SIDE) -> DataSet:
     """Return the digits: x float32 (n, 1, side, side), side a multiple of 8 (pixels are repeated), normalised to about zero mean and unit deviation; y int64 (n,)."""
+    from sklearn.datasets import load_digits  # takes a second, of every process that knows the registry of data
+
     bunch = load_digits()
     x = (bunch.images.astype(np.float32)[:, None] / np.float32(MAX_PIXEL) - np.float32(MEAN)) / np.float32(STD)
     x = x.repeat(side // SIDE, axis=2).repeat(side // SIDE, axis=3)

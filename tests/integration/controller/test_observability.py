@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.controller.conftest import Fleet, StartFleet, latency_blob, make_report
@@ -111,7 +110,7 @@ def test_unexpected_error_is_found_in_the_log_by_its_request_id(
     caplog.handler.setFormatter(formatter)
     monkeypatch.setattr(logging.Handler, "handle", lambda _, record: lines.append(json.loads(formatter.format(record))))
     monkeypatch.setattr("edgefleet_controller.jobs.endpoints.service.find", fail)
-    with httpx.Client(base_url=fleet.url, headers=fleet.operator.headers) as client:
+    with fleet.client(fleet.operator.headers) as client:
         answer = client.get("/v1/jobs/job_1")
     assert answer.status_code == 500
     line = next(line for line in lines if line["level"] == "error" and "exception" in line)

@@ -31,10 +31,6 @@ class TwoProjects:
     stranger: httpx.Client
 
 
-def client(fleet: Fleet, headers: dict[str, str]) -> httpx.Client:
-    return httpx.Client(base_url=fleet.url, headers=headers, timeout=60)
-
-
 @pytest.fixture
 def two(fleet: Fleet) -> Iterator[TwoProjects]:
     with two_projects(fleet) as made:
@@ -65,7 +61,7 @@ def analysis_of(model_sha256: str) -> Analysis:
 def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
     project = fleet.post("/v1/projects", {"name": "theirs"})
     fleet.post("/v1/projects", {"name": "others"})
-    owner, stranger = client(fleet, fleet.add_user("admin", "theirs")), client(fleet, fleet.add_user("admin", "others"))
+    owner, stranger = fleet.client(fleet.add_user("admin", "theirs")), fleet.client(fleet.add_user("admin", "others"))
     with owner, stranger:
         fleet.operator, administrator = owner, fleet.operator
         device = fleet.add_device()

@@ -136,7 +136,7 @@ def test_the_unfinished_upload_of_another_project_is_not_gone_on_with(fleet: Fle
     fleet.post("/v1/projects", {"name": "theirs"})
     theirs = fleet.add_user("operator", "theirs")
     send(fleet, 0, DATA[:1000])
-    with httpx.Client(base_url=fleet.url, headers=theirs) as stranger:
+    with fleet.client(theirs) as stranger:
         assert stranger.get(f"{PATH}/upload").json()["received_bytes"] == 0
         headers = {"Upload-Offset": "1000", "Upload-Complete": "true"}
         assert stranger.patch(PATH, content=DATA[1000:], headers=headers).json()["code"] == "upload_offset_mismatch"
