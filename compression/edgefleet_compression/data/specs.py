@@ -100,8 +100,8 @@ class ImageFolderData(_Images):
 
 
 class TsvData(DataSpecBase):
-    """Texts with labels in tab-separated files with a header line, as GLUE has them. Becomes token ids: with
-    ``vocabulary_file`` by that word-piece vocabulary, else by the most frequent words of the training split.
+    """Texts with labels in tab-separated files, as GLUE has them. Becomes token ids: with ``vocabulary_file`` by that
+    word-piece vocabulary, else by the most frequent words of the training split.
     """
 
     kind: Literal["tsv"] = "tsv"
@@ -109,6 +109,12 @@ class TsvData(DataSpecBase):
     test: Path = Field(description="Absolute path of the file whose labelled lines are the test split (GLUE: dev).")
     text: tuple[str, ...] = Field(("sentence",), min_length=1, max_length=2, description="Columns of one or two texts.")
     label: str = Field("label", description="Column of the labels.")
+    columns: tuple[str, ...] | None = Field(
+        None, min_length=2, max_length=100, description="Names of the columns of files without a header line (CoLA's)."
+    )
+    skip_broken_lines: bool = Field(
+        False, description="Leave out lines with another number of columns (QQP has some) instead of refusing the file."
+    )
     length: int = Field(
         64, ge=4, le=4096, description="Tokens of a sample; longer texts are cut off, shorter ones padded."
     )

@@ -1,5 +1,6 @@
-"""Texts with labels in tab-separated files with a header line, as GLUE has them."""
+"""Texts with labels in tab-separated files, as GLUE has them."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from edgefleet_compression.data.vocabulary import Vocabulary, build_vocabulary, 
 from edgefleet_compression.errors import DataInvalid
 
 MAX_FILE_BYTES: Final = 1024**3
+_MEASUREMENT: Final = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 Rows = list[tuple[tuple[str, ...], str]]
 """Texts and label of every line."""
 
@@ -43,38 +45,53 @@ def _read(path: Path, spec: TsvData) -> Rows:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataInvalid(f"{path.name} is larger than {MAX_FILE_BYTES} bytes.", code="data_too_large")
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # MRPC's files begin with a byte order mark
     except FileNotFoundError as error:
         raise DataInvalid(f"There is no data file {path.name}.", code="data_missing") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataInvalid(f"{path.name} cannot be read as UTF-8 text ({error}).", code="data_unreadable") from error
-    header = lines[0].rstrip("\r").split("\t")
+    header = list(spec.columns) if spec.columns is not None else lines.pop(0).rstrip("\r").split("\t")
     missing = [name for name in (*spec.text, spec.label) if name not in header]
     if missing:
         raise DataInvalid(
-            f"{path.name} has no column {missing[0]!r}; its columns are {', '.join(header[:20])}.",
+            f"{path.name} has no column {missing[0]!r}; its columns are {', '.join(header[:20])}. Name those of a file without "
+            "a header line in columns.",
             code="column_missing",
         )
+    rows = _rows(lines, header, spec, path.name)
+    if not rows:
+        raise DataInvalid(f"{path.name} has no line with a sample.", code="data_empty")
+    return rows
+
+
+def _rows(lines: list[str], header: list[str], spec: TsvData, file_name: str) -> Rows:
     places = [header.index(name) for name in (*spec.text, spec.label)]
     rows: Rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(lines, start=1 if spec.columns is not None else 2):
         if not line.strip():
             continue
         cells = line.rstrip("\r").split("\t")
-        if len(cells) != len(header):
+        if len(cells) == len(header):
+            *texts, label = (cells[place] for place in places)
+            rows.append((tuple(texts), label))
+        elif not spec.skip_broken_lines:
             raise DataInvalid(
-                f"Line {number} of {path.name} has {len(cells)} columns, the header {len(header)}.",
+                f"Line {number} of {file_name} has {len(cells)} columns, the file {len(header)}: mend it, or set "
+                "skip_broken_lines.",
                 code="data_unreadable",
             )
-        *texts, label = (cells[place] for place in places)
-        rows.append((tuple(texts), label))
-    if not rows:
-        raise DataInvalid(f"{path.name} has no line after its header.", code="data_empty")
     return rows
 
 
 def _label_numbers(rows: Rows) -> dict[str, int]:
     names = sorted({label for _, label in rows})
+    measured = next((name for name in names if _MEASUREMENT.fullmatch(name)), None)
+    if measured is not None:
+        raise DataInvalid(
+            f"Label {measured} is a measurement, not a class: regression (STS-B) is not supported, networks and metrics here are "
+            "of classes.",
+            code="labels_not_classes",
+        )
     if not all(name.isdecimal() for name in names):
         return {name: number for number, name in enumerate(names)}
     return {name: int(name) for name in names}

@@ -38,16 +38,19 @@ class Vocabulary:
             )
 
     def encode(self, texts: Sequence[str], *, length: int) -> list[int]:
-        """Return exactly ``length`` ids: start, the texts with a separator after each, padding; too long: cut off.
+        """Return exactly ``length`` ids: start, the texts with a separator after each, padding.
 
-        The last id of a text that is cut off is a separator still.
+        Too long: the longest text loses its last pieces first, the second of two equal ones (the reference code's
+        ``_truncate_seq_pair``), so that a long first text does not push out the second one.
         """
+        pieces = [[piece for word in split_words(text) for piece in self._pieces(word)] for text in texts]
+        room = length - 1 - len(texts)
+        while sum(len(part) for part in pieces) > room:
+            longest = max(range(len(pieces)), key=lambda index: (len(pieces[index]), index))
+            pieces[longest].pop()
         tokens = [self.ids[START]]
-        for text in texts:
-            tokens += [piece for word in split_words(text) for piece in self._pieces(word)]
-            tokens.append(self.ids[SEPARATOR])
-        if len(tokens) > length:
-            tokens = [*tokens[: length - 1], self.ids[SEPARATOR]]
+        for part in pieces:
+            tokens += [*part, self.ids[SEPARATOR]]
         return tokens + [self.ids[PADDING]] * (length - len(tokens))
 
     def _pieces(self, word: str) -> list[int]:

@@ -37,8 +37,14 @@ def test_word_pieces_equal_those_of_the_reference_library() -> None:
 
 
 def test_long_text_is_cut_off_with_its_separator_kept() -> None:
-    found = pieces().encode(["a a a a a", "run"], length=4)
+    found = pieces().encode(["a a a a a"], length=4)
     assert [PIECES[number] for number in found] == ["[CLS]", "a", "a", "[SEP]"]
+
+
+def test_of_two_texts_the_longer_one_is_cut_first() -> None:
+    """Devlin et al. 2019, reference code, _truncate_seq_pair: the longer one, the second of equal ones."""
+    found = pieces().encode(["a a a a a a", "run ! ,"], length=8)
+    assert [PIECES[number] for number in found] == ["[CLS]", "a", "a", "a", "[SEP]", "run", "!", "[SEP]"]
 
 
 def test_words_are_ranked_by_frequency_then_alphabet() -> None:
@@ -110,6 +116,27 @@ def test_two_texts_and_labels_in_words(tmp_path: Path) -> None:
     assert data.test.y is not None
     assert data.test.y.tolist() == [1]
     assert data.test.x[0].tolist().count(3) == 2, "a separator after each text"
+
+
+def test_files_of_glue_with_their_oddities_are_read(tmp_path: Path) -> None:
+    """CoLA has no header line, MRPC a byte order mark and columns with spaces, QQP lines with a column missing."""
+    cola = "".join(f"gj04\t{number % 2}\t{'*' * (number % 2)}\tword{number} film\n" for number in range(8))
+    columns = ["source", "label", "mark", "sentence"]
+    assert len(load(tmp_path, cola, cola, columns=columns).test) == 8
+
+    lines = "".join(f"{number % 2}\t1\t2\ta{number}\tb\n" for number in range(8))
+    mrpc = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n" + lines
+    fields = {"text": ["#1 String", "#2 String"], "label": "Quality"}
+    assert len(load(tmp_path, mrpc, mrpc, **fields).test) == 8
+
+    assert len(load(tmp_path, SST + "cut off\n", DEV, skip_broken_lines=True).train) == 6
+
+
+def test_measurements_are_no_classes(tmp_path: Path) -> None:
+    scores = "label\tsentence\n" + "".join(f"{number / 2:.3f}\tword{number}\n" for number in range(8))
+    with pytest.raises(DataInvalid) as caught:
+        load(tmp_path, scores, scores)
+    assert caught.value.code == "labels_not_classes"
 
 
 def test_word_pieces_from_a_file_are_used(tmp_path: Path) -> None:
