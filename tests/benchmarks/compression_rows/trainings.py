@@ -85,6 +85,7 @@ def _row(name: str, table: str, control: str, *passes: AnyPass) -> Row:
         scale="sweep",
         data="cifar10-20k",
         timed=False,
+        arithmetic="bfloat16" if table == TEACHERS_TABLE else None,
         control=None if name == control else control,
         note="control" if name == control else "",
     )
