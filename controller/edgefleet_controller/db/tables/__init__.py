@@ -9,7 +9,7 @@ from edgefleet_controller.db.tables.devices import Device, JoinToken
 from edgefleet_controller.db.tables.idempotency import IdempotencyKey
 from edgefleet_controller.db.tables.jobs import JOB_STATES, FairClock, Job, JobDependency, JobEvent, Variant
 from edgefleet_controller.db.tables.models import Analysis, Model
-from edgefleet_controller.db.tables.people import ROLES, ApiToken, Membership, Project, User, WebSession
+from edgefleet_controller.db.tables.people import ROLES, ApiToken, Membership, Project, RefusalBucket, User, WebSession
 from edgefleet_controller.db.tables.results import Result
 from edgefleet_controller.db.tables.rollouts import AgentRelease, Rollout, RolloutDevice
 from edgefleet_controller.db.tables.runs import Requirement, Run
@@ -40,6 +40,7 @@ __all__ = [
     "Membership",
     "Model",
     "Project",
+    "RefusalBucket",
     "Requirement",
     "Result",
     "Rollout",

@@ -29,4 +29,4 @@ class BlobOwner(Base):
 
     __tablename__ = "blob_owners"
     sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True, index=True)

@@ -5,7 +5,7 @@ Of every secret only a hash is stored: scrypt for passwords, SHA-256 for tokens,
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from edgefleet_controller.db.tables.base import Base, one_of
@@ -20,6 +20,8 @@ class Project(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime]
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """how much its people and boards may have sent; null: as much as the store takes"""
 
 
 class User(Base):
@@ -72,3 +74,13 @@ class WebSession(Base):
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
+
+
+class RefusalBucket(Base):
+    """How many refused sign-ins and enrolments an address, or a user's name, has left; none is stored of a full bucket."""
+
+    __tablename__ = "refusal_buckets"
+    key_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """of the address or name: people type passwords where a name belongs"""
+    full_at_s: Mapped[float] = mapped_column(index=True)
+    """seconds since 1970 at which it is full again; a number, so that both back ends add to it in one statement"""
