@@ -77,9 +77,12 @@ _VIEWER = (
     "HEAD /v1/artifacts/{sha256}",
     "GET /fleet",
     "GET /fleet/live",
+    "GET /devices/{device_id}",
     "GET /jobs",
     "GET /jobs/{job_id}",
     "GET /models/{model_id}",
+    "GET /runs/{run_id}",
+    "GET /runs/{run_id}/bundle.zip",
 )
 _OPERATOR = (
     "POST /v1/devices",
@@ -116,6 +119,7 @@ _FLEET_ADMIN = (
     "POST /v1/users/{user_id}/enable",
     "POST /v1/users/{user_id}/password",
     "POST /v1/projects",
+    "PATCH /v1/projects/{project_id}",
     "POST /v1/signing-keys/rotate",
     "POST /v1/agent-releases",
     "POST /v1/rollouts",

@@ -78,6 +78,30 @@ def seconds(value_s: float | None) -> str:
     return f"{value_s:.3g} s"
 
 
+def cell(value: object) -> str:
+    """A value of a table whatever it is: figures with four significant digits, nothing as a dash."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def plain(value: object) -> str:
+    """A value of a document for a person: lists and objects without brackets."""
+    if value is None or value in ({}, []):
+        return ABSENT
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(one) for one in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return cell(value)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
     {
         "size": size,
@@ -88,6 +112,8 @@ FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
         "instant": instant,
         "ago": ago,
         "count": count,
+        "cell": cell,
+        "plain": plain,
         "celsius": celsius,
         "seconds": seconds,
     }

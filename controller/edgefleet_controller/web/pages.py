@@ -9,7 +9,7 @@ from fastapi.exceptions import WebSocketRequestValidationError
 
 from edgefleet_controller.errors import ControllerError
 from edgefleet_controller.services import Services
-from edgefleet_controller.web import assets, entrance, fleet, jobs, models
+from edgefleet_controller.web import assets, devices, entrance, fleet, jobs, models, runs
 from edgefleet_controller.web.live import make_page_listener
 from edgefleet_controller.web.rendering import error_page, wants_page
 
@@ -17,8 +17,10 @@ ROUTERS: Sequence[APIRouter] = (
     assets.router,
     entrance.router,
     fleet.router,
+    devices.router,
     jobs.router,
     models.router,
+    runs.router,
 )
 Handler = Callable[[Request, Exception], Any]
 
