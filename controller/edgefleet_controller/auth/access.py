@@ -83,6 +83,10 @@ _VIEWER = (
     "GET /models/{model_id}",
     "GET /runs/{run_id}",
     "GET /runs/{run_id}/bundle.zip",
+    "GET /results",
+    "GET /results/compare",
+    "GET /front",
+    "GET /front/points.json",
 )
 _OPERATOR = (
     "POST /v1/devices",

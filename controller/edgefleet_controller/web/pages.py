@@ -9,7 +9,7 @@ from fastapi.exceptions import WebSocketRequestValidationError
 
 from edgefleet_controller.errors import ControllerError
 from edgefleet_controller.services import Services
-from edgefleet_controller.web import assets, devices, entrance, fleet, jobs, models, runs
+from edgefleet_controller.web import assets, devices, entrance, fleet, front, jobs, models, results, runs
 from edgefleet_controller.web.live import make_page_listener
 from edgefleet_controller.web.rendering import error_page, wants_page
 
@@ -21,6 +21,8 @@ ROUTERS: Sequence[APIRouter] = (
     jobs.router,
     models.router,
     runs.router,
+    results.router,
+    front.router,
 )
 Handler = Callable[[Request, Exception], Any]
 

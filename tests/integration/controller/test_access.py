@@ -74,6 +74,10 @@ VIEWER = {
     "GET /models/{model_id}",
     "GET /runs/{run_id}",
     "GET /runs/{run_id}/bundle.zip",
+    "GET /results",
+    "GET /results/compare",
+    "GET /front",
+    "GET /front/points.json",
 }
 OPERATOR = {
     "POST /v1/devices",

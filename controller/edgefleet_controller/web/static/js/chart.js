@@ -63,7 +63,6 @@ function whiskers(series, colour, yAxisIndex) {
   return [
     {
       type: "custom",
-      name: series.name,
       silent: true,
       yAxisIndex,
       z: 1,
@@ -209,7 +208,7 @@ function optionOf(chart, c, isExport = false) {
     backgroundColor: isExport ? c.paper : "transparent",
     textStyle: { fontFamily: "system-ui, sans-serif", color: c.ink },
     grid: { left: chart.flat ? 130 : 68, right: chart.y2 ? 68 : 28, top: named.length > 1 ? 40 : 24, bottom: 48 },
-    legend: named.length > 1 ? { top: 4, type: "scroll", textStyle: { color: c.ink }, inactiveColor: c.muted, data: named.map((one) => one.name) } : undefined,
+    legend: named.length > 1 ? { top: 4, type: "scroll", textStyle: { color: c.ink }, inactiveColor: c.muted, data: named.map((one) => ({ name: one.name, icon: SYMBOLS[chart.series.indexOf(one) % SYMBOLS.length] })) } : undefined,
     tooltip: {
       trigger: "item",
       renderMode: "richText", // the HTML one writes style attributes, which the policy forbids

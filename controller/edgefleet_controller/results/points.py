@@ -1,0 +1,82 @@
+"""The results of jobs as points of five figures, for fronts of any two or three of them.
+
+Whole reports are not read: of a job with thousands of results they would take seconds. Of more than ``MAX_WITH_ERRORS``
+results the errors, which only the reports hold, are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from edgefleet_controller.db.tables import Result
+from edgefleet_controller.results.listing import ListedResult, listed_of, listed_query
+
+MAX_POINTS = 10_000
+MAX_WITH_ERRORS = 2_000
+
+
+@dataclass(frozen=True)
+class FrontFigure:
+    """A figure that a front may be drawn over. share: a number from 0 to 1. scale: what it is divided by for people."""
+
+    label: str
+    is_maximised: bool = False
+    is_share: bool = False
+    scale: float = 1.0
+
+
+FRONT_FIGURES: Mapping[str, FrontFigure] = MappingProxyType(
+    {
+        "latency_p50_ms": FrontFigure("median latency, ms"),
+        "accuracy": FrontFigure("accuracy", is_maximised=True, is_share=True),
+        "size_bytes": FrontFigure("file, kB", scale=1e3),
+        "energy_mj": FrontFigure("energy per inference, mJ"),
+        "peak_memory_bytes": FrontFigure("peak memory, MB", scale=1e6),
+    }
+)
+
+
+@dataclass(frozen=True)
+class FrontPoints:
+    """Results that may be points. n_invalid: results that were left out because nothing is derived from them."""
+
+    rows: list[ListedResult]
+    n_invalid: int
+    has_errors: bool
+    is_cut: bool
+    """there are more than ``MAX_POINTS``"""
+
+
+def points_of_jobs(session: Session, job_ids: Sequence[str]) -> FrontPoints:
+    """Valid and suspect results of the jobs, of whatever provenance."""
+    of_jobs = Result.job_id.in_(job_ids)
+    counts: dict[str, int] = dict(
+        session.execute(select(Result.verdict, func.count(Result.run_id)).where(of_jobs).group_by(Result.verdict)).all()
+    )
+    n_points = sum(n for verdict, n in counts.items() if verdict != "invalid")
+    has_errors = n_points <= MAX_WITH_ERRORS
+    query = listed_query(with_errors=has_errors).where(of_jobs, Result.verdict != "invalid").limit(MAX_POINTS)
+    rows = [listed_of(row) for row in session.execute(query)]
+    return FrontPoints(rows, counts.get("invalid", 0), has_errors, n_points > MAX_POINTS)
+
+
+def point_document(row: ListedResult) -> dict[str, Any]:
+    """A result as the page's script reads it: figure -> [value, low, high], in the figures' units for people."""
+    figures = {}
+    for name, figure in FRONT_FIGURES.items():
+        estimate = row.estimate(name)
+        if estimate is not None:
+            low, high = estimate.interval
+            figures[name] = [value / figure.scale for value in (estimate.value, low, high)]
+    return {
+        "run": row.run_id,
+        "name": row.variant,
+        "device": row.device_name or "",
+        "verdict": row.verdict,
+        "provenance": row.provenance,
+        "figures": figures,
+    }
