@@ -12,7 +12,7 @@ from edgefleet_controller.auth.caller import project_for_new_rows
 from edgefleet_controller.auth.guard import DeviceId
 from edgefleet_controller.blobs import service
 from edgefleet_controller.blobs.delivery import send_blob
-from edgefleet_controller.blobs.quota import UploadLimit, limit_upload
+from edgefleet_controller.blobs.quota import Allowance, UploadLimit, limit_upload
 from edgefleet_controller.blobs.receiving import Part, receive_blob, receive_last_part, receive_part
 from edgefleet_controller.blobs.schemas import BlobView, UploadState
 from edgefleet_controller.errors import StoreUnavailable
@@ -153,25 +153,15 @@ def _progress(services: Services, sha256: str, owner: str) -> UploadProgress:
 
 def _limit_of_person(services: Services, sha256: str) -> UploadLimit:
     settings = services.settings
-    return limit_upload(
-        services.database,
-        sha256,
-        largest=settings.max_blob_bytes,
-        quota_bytes=settings.quota_bytes,
-        for_device=False,
-    )
+    return limit_upload(services.database, sha256, Allowance(settings.max_blob_bytes, settings.quota_bytes))
 
 
 def _limit_of_device(services: Services, sha256: str) -> UploadLimit:
     settings = services.settings
-    quota_bytes = settings.quota_bytes
-    return limit_upload(
-        services.database,
-        sha256,
-        largest=settings.max_sample_bytes,
-        quota_bytes=quota_bytes + settings.quota_reserve_bytes if quota_bytes is not None else None,
-        for_device=True,
+    allowance = Allowance(
+        settings.max_sample_bytes, settings.quota_bytes, settings.quota_reserve_bytes, for_device=True
     )
+    return limit_upload(services.database, sha256, allowance)
 
 
 async def _record(services: Services, ref: BlobRef, response: Response) -> BlobRef:

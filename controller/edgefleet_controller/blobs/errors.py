@@ -12,6 +12,7 @@ ControllerError
 ├── RangeRefused                 416 range_not_satisfiable
 ├── BlobDamaged                  500 blob_damaged
 ├── QuotaExceeded                507 quota_exceeded
+│   └── ProjectQuotaExceeded     507 project_quota_exceeded
 └── DiskFull                     507 disk_full
 """
 
@@ -74,6 +75,19 @@ class QuotaExceeded(ControllerError):
     """The store has reached its quota; nothing was kept. Free some of it (edgefleet store gc) or raise EDGEFLEET_QUOTA_BYTES."""
 
     status, code, fault = 507, "quota_exceeded", "client"
+
+
+class ProjectQuotaExceeded(QuotaExceeded):
+    """What the project has sent has reached its quota; nothing was kept."""
+
+    code = "project_quota_exceeded"
+
+    def __init__(self, project: str, quota_bytes: int) -> None:
+        super().__init__(
+            f"Project {project} has reached its quota of {quota_bytes} bytes; nothing was kept. Ask a fleet administrator "
+            f"for a larger one (edgefleet project quota {project} SIZE), or let its old files go (edgefleet store gc).",
+            quota_bytes=quota_bytes,
+        )
 
 
 class DiskFull(ControllerError):

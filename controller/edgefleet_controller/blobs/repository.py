@@ -1,11 +1,11 @@
 """The rows of stored files."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -52,6 +52,17 @@ def own_blob(session: Session, sha256: str, project_id: str) -> None:
 def is_owned(session: Session, sha256: str, project_id: str) -> bool:
     """Whether one of the project's people or boards sent all of the file."""
     return session.get(BlobOwner, (sha256, project_id), execution_options=ALL_PROJECTS) is not None
+
+
+def sent_bytes(session: Session, project_ids: Collection[str]) -> dict[str, int]:
+    """Bytes of the stored files that each project's people and boards sent; a project without any is left out."""
+    query = (
+        select(BlobOwner.project_id, func.sum(Blob.size_bytes))
+        .join(Blob, Blob.sha256 == BlobOwner.sha256)
+        .where(BlobOwner.project_id.in_(project_ids), Blob.expired_at.is_(None))
+        .group_by(BlobOwner.project_id)
+    )
+    return {project_id: int(total) for project_id, total in session.execute(query, execution_options=ALL_PROJECTS)}
 
 
 def is_readable(session: Session, sha256: str) -> bool:

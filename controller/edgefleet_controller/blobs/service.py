@@ -27,14 +27,14 @@ def record(database: Database, ref: BlobRef) -> bool:
     """Note a received file; True if it is new."""
     with database.writing() as session:
         is_new = repository.record_blob(session, ref, now_of(session))
-        repository.own_blob(session, ref.sha256, _project_of_caller(session))
+        repository.own_blob(session, ref.sha256, project_of_caller(session))
         return is_new
 
 
 def is_stored_for_caller(database: Database, blobs: BlobStore, sha256: str) -> bool:
     """Whether somebody of the caller's project sent the whole file before; of another's files nobody learns anything."""
     with database.reading() as session:
-        is_owned = repository.is_owned(session, sha256, _project_of_caller(session))
+        is_owned = repository.is_owned(session, sha256, project_of_caller(session))
     return is_owned and blobs.exists(sha256)
 
 
@@ -54,7 +54,8 @@ def require_readable(session: Session, sha256: str) -> None:
         raise NotFound(f"There is no file {sha256}.")
 
 
-def _project_of_caller(session: Session) -> str:
+def project_of_caller(session: Session) -> str:
+    """The project whose file it is that the caller sends: a board's own, a person's chosen one."""
     caller = current_caller()
     if caller is not None and caller.kind == "device":
         return session.get_one(Device, caller.name).project_id

@@ -1,5 +1,6 @@
 """``edgefleet user``, ``edgefleet project`` and ``edgefleet audit``."""
 
+import re
 import sys
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from edgefleet_controller.cli.output import console, fail, print_json, print_tab
 from edgefleet_controller.cli.session import DataDirOption, JsonOption, UrlOption, open_client
 
 JsonObject = dict[str, Any]
+SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,15})(?P<unit>|[KMGT]iB)")
 
 user_app = typer.Typer(no_args_is_help=True, help="Users: add, list, disable, enable, password.")
 project_app = typer.Typer(no_args_is_help=True, help="Projects and the roles of users in them.")
@@ -28,7 +30,13 @@ USER_COLUMNS = (
     Column("created_at", "created"),
     Column("id"),
 )
-PROJECT_COLUMNS = (Column("name"), Column("created_at", "created"), Column("id"))
+PROJECT_COLUMNS = (
+    Column("name"),
+    Column("sent_bytes", "sent"),
+    Column("quota_bytes", "quota"),
+    Column("created_at", "created"),
+    Column("id"),
+)
 MEMBER_COLUMNS = (Column("user_name", "user"), Column("role"), Column("user_id", "id"))
 AUDIT_COLUMNS = (
     Column("id", "no."),
@@ -122,6 +130,22 @@ def list_projects(
     print_list(projects, PROJECT_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
+@project_app.command("quota")
+def set_quota(
+    project: ProjectArgument,
+    size: Annotated[str, typer.Argument(help="Bytes, or such as 50GiB; none: by the store's own quota only.")],
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Limit what a project's people and boards may have sent."""
+    quota_bytes = None if size == "none" else read_size(size)
+    with reported_errors(), open_client(url, data_dir) as client:
+        changed = client.set_project_quota(project, quota_bytes)
+    quota = changed["quota_bytes"]
+    said = "has no quota of its own" if quota is None else f"may send {quota:,} bytes"
+    console.print(f"{changed['name']} {said}; it has sent {changed['sent_bytes']:,}", markup=False)
+
+
 @project_app.command("member")
 def member(
     project: ProjectArgument,
@@ -201,6 +225,14 @@ def _print_check(found: JsonObject) -> None:
         console.print(f"{found['n_entries']} entries, all whole; the newest has the hash {found['last_sha256']}")
     else:
         console.print(f"entry {found['first_broken']} was changed, or an entry before it is missing")
+
+
+def read_size(text: str) -> int:
+    """Bytes of a text such as ``50GiB`` or ``1000000``; ends with ``size_invalid`` if it is none."""
+    found = SIZE.fullmatch(text)
+    if found is None:
+        fail("size_invalid", f"{text!r} is no size; give bytes, or such as 500MiB, 50GiB or 2TiB", status=2)
+    return int(found["number"]) << 10 * ("", "KiB", "MiB", "GiB", "TiB").index(found["unit"])
 
 
 def _read_password(*, from_stdin: bool, prompt: str = "Password", confirm: bool = True) -> str:

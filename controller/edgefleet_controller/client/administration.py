@@ -37,6 +37,10 @@ class AdministrationCalls(Connection):
         """Projects that the client has a role in, newest first."""
         return list(self._pages("/v1/projects"))
 
+    def set_project_quota(self, project: str, quota_bytes: int | None) -> JsonObject:
+        """Limit what the project's people and boards may have sent; None: by the store's own quota only."""
+        return self._send("PATCH", f"/v1/projects/{project}", {"quota_bytes": quota_bytes})
+
     def members(self, project: str) -> list[JsonObject]:
         """Who may do what in the project."""
         return list(self._read(f"/v1/projects/{project}/members")["items"])

@@ -15,6 +15,7 @@ from edgefleet_controller.people.schemas import (
     MemberView,
     PasswordChange,
     PasswordSet,
+    ProjectChange,
     ProjectCreate,
     ProjectView,
     UserCreate,
@@ -81,7 +82,13 @@ def list_projects(page: PageQuery, principal: PrincipalOf, session: ReadSession)
     """Projects that the caller has a role in, newest first."""
     only = None if principal.is_admin else frozenset(principal.roles)
     rows, cursor = repository.page_of_projects(session, page, only)
-    return Page[ProjectView](items=[ProjectView.model_validate(row) for row in rows], next_cursor=cursor)
+    return Page[ProjectView](items=service.view_projects(session, rows), next_cursor=cursor)
+
+
+@router.patch("/projects/{project_id}")
+def change_project(project_id: str, body: ProjectChange, session: WriteSession) -> ProjectView:
+    """Give a project another quota, or none."""
+    return service.set_quota(session, project_id, body.quota_bytes)
 
 
 @router.get("/projects/{project_id}/members")

@@ -67,6 +67,20 @@ class ProjectView(BaseModel):
     id: str = Field(description="identifier, prj_...")
     name: str = Field(description="unique name")
     created_at: datetime = Field(description="when it was made, UTC")
+    quota_bytes: int | None = Field(
+        default=None, description="what it may have sent at most; null: no quota of its own"
+    )
+    sent_bytes: int = Field(default=0, description="size of the stored files that its people and boards sent")
+
+
+class ProjectChange(_Request):
+    """Another quota for a project."""
+
+    quota_bytes: int | None = Field(
+        ge=1,
+        le=2**62,
+        description="what its people and boards may have sent at most, in bytes; null: no quota of its own",
+    )
 
 
 class MemberSet(_Request):

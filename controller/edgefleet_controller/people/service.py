@@ -1,5 +1,6 @@
 """Users, projects, roles and API tokens."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
@@ -9,6 +10,7 @@ from edgefleet_controller.auth.caller import current_caller
 from edgefleet_controller.auth.passwords import hash_password, is_password
 from edgefleet_controller.auth.principal import Principal
 from edgefleet_controller.auth.tokens import OPERATOR_PREFIX, TokenSource, hash_token
+from edgefleet_controller.blobs.repository import sent_bytes
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import ROLES, ApiToken, Membership, Project, User
@@ -22,6 +24,7 @@ from edgefleet_controller.people.schemas import (
     MemberView,
     PasswordChange,
     ProjectCreate,
+    ProjectView,
     UserCreate,
     UserView,
 )
@@ -104,6 +107,23 @@ def find_project(session: Session, name_or_id: str) -> Project:
     if project is None or (allowed is not None and project.id not in allowed):
         raise NotFound(f"There is no project {name_or_id!r}, or you may not do that in it.")
     return project
+
+
+def set_quota(session: Session, project_name: str, quota_bytes: int | None) -> ProjectView:
+    """Give the project another quota, or none; what it has sent already stays."""
+    project = find_project(session, project_name)
+    project.quota_bytes = quota_bytes
+    session.flush()
+    return view_projects(session, [project])[0]
+
+
+def view_projects(session: Session, projects: Sequence[Project]) -> list[ProjectView]:
+    """The projects as the API shows them, with what each has sent."""
+    sent = sent_bytes(session, [project.id for project in projects])
+    return [
+        ProjectView.model_validate(project).model_copy(update={"sent_bytes": sent.get(project.id, 0)})
+        for project in projects
+    ]
 
 
 def members(session: Session, project_name: str) -> list[MemberView]:
