@@ -10,6 +10,7 @@ from edgefleet_controller.cli.jobs import job_app
 from edgefleet_controller.cli.keys import key_app
 from edgefleet_controller.cli.models import model_app
 from edgefleet_controller.cli.people import audit, password, project_app, user_app, whoami
+from edgefleet_controller.cli.report import export, report
 from edgefleet_controller.cli.results import front, results
 from edgefleet_controller.cli.rollouts import rollout_app
 from edgefleet_controller.cli.runs import file_app, run_app, status
@@ -42,6 +43,8 @@ app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")
 app.command()(results)
 app.command()(front)
+app.command()(report)
+app.command()(export)
 app.command()(gate)
 app.command()(compare)
 app.command("aa")(compare_with_itself)

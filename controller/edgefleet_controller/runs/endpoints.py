@@ -23,9 +23,10 @@ def list_runs(page: Annotated[RunPageRequest, Query()], session: ReadSession) ->
 
 @router.get("/runs/{run_id}")
 def show_run(run_id: str, session: ReadSession) -> RunDetail:
-    """One run with its checks."""
+    """One run with its checks and the agent's report."""
     run = repository.find(session, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id!r}.")
-    checks = checks_of(repository.find_result(session, run_id))
-    return RunDetail(**RunView.model_validate(run).model_dump(), **dict(checks))
+    result = repository.find_result(session, run_id)
+    report = result.report if result is not None else None
+    return RunDetail(**RunView.model_validate(run).model_dump(), **dict(checks_of(result)), report=report)
