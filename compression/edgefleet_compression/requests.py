@@ -18,7 +18,7 @@ class TrainModelRequest(StepRequest):
     """Train a registered architecture from scratch on a data set."""
 
     task: Literal["train_model"]
-    architecture: str = Field("resnet", description="Registered architecture.")
+    architecture: str = Field("resnet", description="Registered architecture, or a network by name such as resnet-20.")
     arguments: dict[str, Any] = Field(
         default_factory=dict,
         description="Its arguments; channels and classes follow the data where they are not given.",

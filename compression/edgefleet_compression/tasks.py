@@ -23,6 +23,7 @@ from edgefleet_compression.layers import read_layers
 from edgefleet_compression.metrics import classification_metrics
 from edgefleet_compression.models.registry import build_model
 from edgefleet_compression.models.specs import check_input_shape, input_arguments, parse_arguments
+from edgefleet_compression.models.specs.named import architecture_of, fitted_arguments
 from edgefleet_compression.onnx_stats import count_onnx_stats
 from edgefleet_compression.passes.application import RecipeOutcome, apply, pass_seed, run_recipe
 from edgefleet_compression.passes.specs import Budget, LearningRateSchedule, Optimizer, Train
@@ -60,11 +61,15 @@ def train_model(request: TrainModelRequest, emit: Emit) -> dict[str, Any]:
 
 
 def new_candidate(architecture: str, arguments: Mapping[str, Any], data: DataSet, *, seed: int) -> TorchCandidate:
-    """Return an untrained network that fits the data set; its weights depend on the seed alone."""
+    """Return an untrained network that fits the data set; its weights depend on the seed alone.
+
+    architecture: one of the zoo, or a network by name (``models.specs.named``), such as resnet-20.
+    """
     shape = tuple(int(length) for length in data.train.x.shape[1:])
-    n_classes = data.n_classes or 1
+    name, architecture = architecture, architecture_of(architecture)
     follow = input_arguments(architecture, shape, n_values=_n_values(data.train.x))
-    checked = parse_arguments(architecture, {**follow, "n_classes": n_classes, **arguments})
+    wanted = fitted_arguments(name, arguments, follow, n_classes=data.n_classes or 1)
+    checked = parse_arguments(architecture, wanted)
     check_input_shape(architecture, checked, shape)
     document = checked.model_dump(mode="json")
     with torch.random.fork_rng(devices=[]):

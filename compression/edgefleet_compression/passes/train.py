@@ -12,7 +12,8 @@ from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.evaluate import as_tensor, evaluate
 from edgefleet_compression.layers import read_layers
 from edgefleet_compression.models.registry import build_model
-from edgefleet_compression.models.specs import Arguments, parse_arguments
+from edgefleet_compression.models.specs import Arguments, input_arguments, parse_arguments
+from edgefleet_compression.models.specs.named import architecture_of, fitted_arguments
 from edgefleet_compression.passes.batchnorm import BATCHNORM_REESTIMATED
 from edgefleet_compression.passes.dispatch import Outcome, apply, apply_to_torch, refuse_quantized
 from edgefleet_compression.passes.specs import FakeQuant, Student, Train
@@ -33,7 +34,11 @@ def _(spec: Train, candidate: Candidate, context: Context) -> Candidate:
 def build_student(spec: Student, structure: Structure, *, seed: int) -> tuple[nn.Module, Structure]:
     """Return a new network with random weights of the seed, and its structure."""
     if spec.architecture is not None:
-        architecture, arguments = spec.architecture, parse_arguments(spec.architecture, spec.arguments or {})
+        architecture = architecture_of(spec.architecture)
+        follow = input_arguments(architecture, structure.input.shape, n_values=structure.input.n_values or 0)
+        given = spec.arguments or {}
+        wanted = fitted_arguments(spec.architecture, given, follow, n_classes=structure.task.n_classes)
+        arguments = parse_arguments(architecture, wanted)
     else:
         architecture = structure.architecture
         arguments = parse_arguments(architecture, structure.arguments).scaled(

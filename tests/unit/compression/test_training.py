@@ -109,6 +109,14 @@ def test_explicit_student_must_have_the_task_s_classes(candidate: TorchCandidate
     assert caught.value.code == "student_task_mismatch"
 
 
+def test_student_by_name_takes_the_model_s_inputs_and_classes(candidate: TorchCandidate, data: DataSet) -> None:
+    student = Student(architecture="convnet-separable", arguments={"widths": [8, 16]})
+    made = run(Train(budget=Budget(steps=1), student=student), candidate, data)
+    assert made.structure.architecture == "convnet"
+    assert made.structure.arguments["convolution"] == "separable"
+    assert made.structure.arguments["n_classes"] == candidate.structure.task.n_classes
+
+
 def test_distillation_without_a_torch_reference_is_refused(candidate: TorchCandidate, data: DataSet) -> None:
     spec = Train(budget=Budget(steps=1), ingredients=(Distill(teacher="fixed"),))
     with pytest.raises(PassRefused) as caught:

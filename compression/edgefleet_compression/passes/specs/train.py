@@ -24,9 +24,13 @@ class Student(Spec):
     width_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Widths of the student over the architecture's.")
     depth_ratio: float = Field(1.0, gt=0.0, le=1.0, description="Blocks of the student over the architecture's.")
     architecture: str | None = Field(
-        None, max_length=64, description="Another registered architecture; then give arguments."
+        None,
+        max_length=64,
+        description="Another architecture, or a network by name such as resnet-20; then give arguments, {} for none.",
     )
-    arguments: dict[str, Any] | None = Field(None, description="Arguments of the explicit architecture.")
+    arguments: dict[str, Any] | None = Field(
+        None, description="Arguments of the explicit architecture; inputs and classes are those of the model."
+    )
 
     @model_validator(mode="after")
     def _ratio_or_architecture(self) -> "Student":
