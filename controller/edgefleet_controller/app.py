@@ -148,7 +148,7 @@ def _make_services(
         desk=Desk(settings, database, blobs, wakeups, lease_rules(settings)),
         inspector=inspector or ChildInspector.from_settings(settings),
         operator_token=load_operator_token(settings.operator_token_file, tokens),
-        rate_limits=RateLimits.from_settings(settings),
+        rate_limits=RateLimits.from_settings(settings, database),
         signing_keys=KeyRing(settings.resolved_signing_key_file, clock.now),
     )
     services.database.subscribe(make_listener(services))

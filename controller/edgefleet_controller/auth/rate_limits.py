@@ -1,4 +1,4 @@
-"""Token buckets: how often a credential may ask, and how often an address may fail to sign in or to enrol."""
+"""Token buckets: how often a credential may ask."""
 
 import math
 import threading
@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgefleet_controller.auth.refusals import RefusalLimit
+from edgefleet_controller.db.database import Database
 from edgefleet_controller.errors import TooManyRequests
 from edgefleet_controller.settings import Settings
 
@@ -22,24 +24,12 @@ class TokenBuckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def require(self, key: str) -> None:
-        """TooManyRequests unless the bucket holds a token; takes none."""
-        self._draw(key, 0.0)
-
     def take(self, key: str) -> None:
         """Take a token; TooManyRequests if there is none."""
-        self._draw(key, 1.0)
-
-    def charge(self, key: str) -> None:
-        """Take a token for something that has happened already; the bucket may be empty."""
-        with self._lock:
-            self._store(key, max(0.0, self._level(key) - 1.0))
-
-    def _draw(self, key: str, tokens: float) -> None:
         with self._lock:
             level = self._level(key)
             if level >= 1.0:
-                self._store(key, level - tokens)
+                self._store(key, level - 1.0)
                 return
             wait_s = (1.0 - level) / self._rate_per_s
         raise TooManyRequests(retry_after_s=math.ceil(wait_s))
@@ -57,18 +47,17 @@ class TokenBuckets:
 
 @dataclass(frozen=True)
 class RateLimits:
-    """The limits of one API process; several processes have one set each."""
+    """What keeps one caller from taking an API process from the others, and anybody from guessing."""
 
     requests: TokenBuckets
-    """by credential: every request"""
-    failures: TokenBuckets
-    """by address, and by user name: sign-ins and enrolments that were refused"""
+    """by credential: every request; of this process alone, for it is this process that they would take"""
+    refusals: RefusalLimit
+    """by address, and by user name: sign-ins and enrolments that were refused, at all API processes together"""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "RateLimits":
+    def from_settings(cls, settings: Settings, database: Database) -> "RateLimits":
         """The limits that are set."""
-        failures_per_s = settings.failures_per_min / 60
         return cls(
             requests=TokenBuckets(settings.requests_per_s, settings.requests_burst),
-            failures=TokenBuckets(failures_per_s, settings.failures_per_min),
+            refusals=RefusalLimit(database, settings.failures_per_min),
         )

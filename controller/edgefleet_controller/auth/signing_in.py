@@ -34,12 +34,10 @@ def begin_session(services: Services, given: SignIn, address: str) -> str | None
     TooManyRequests after too many failures from this address, or for this name.
     """
     keys = [f"address {address}", *([f"user {given.name}"] if given.name else [])]
-    for key in keys:
-        services.rate_limits.failures.require(key)
+    services.rate_limits.refusals.require(*keys)
     is_known, user_id = _check(services, given)
     if not is_known:
-        for key in keys:
-            services.rate_limits.failures.charge(key)
+        services.rate_limits.refusals.charge(*keys)
         with services.database.writing() as session:
             append_event(session, _anonymous(address), {"event": "login_refused", "name": given.name[:64]})
         return None

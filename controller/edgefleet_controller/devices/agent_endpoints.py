@@ -12,26 +12,28 @@ router = APIRouter(prefix="/agent/v1", tags=["agent"])
 
 
 @router.post("/enrol", response_model_exclude_unset=True)
-def enrol(body: EnrolRequest, session: WriteSession, services: ServicesOf, request: Request) -> EnrolResponse:
+def enrol(body: EnrolRequest, services: ServicesOf, request: Request) -> EnrolResponse:
     """Exchange a one-time join token for the device's credential."""
     address = f"address {request.client.host if request.client is not None else 'unknown'}"
-    services.rate_limits.failures.require(address)
+    services.rate_limits.refusals.require(address)
     try:
-        done = enrolment.enrol(session, body, services.tokens, key_is_required=services.settings.require_device_key)
+        with services.database.writing() as session:
+            done = enrolment.enrol(session, body, services.tokens, key_is_required=services.settings.require_device_key)
+            answer = EnrolResponse(
+                device_id=done.device.id,
+                name=done.device.name,
+                credential=done.credential,
+                heartbeat_s=services.settings.heartbeat_s,
+                poll_wait_s=services.settings.poll_wait_s,
+            )
+            pending = done.device.state == "pending"
     except JoinTokenRefused:
-        services.rate_limits.failures.charge(address)
+        services.rate_limits.refusals.charge(address)
         raise
-    services.presence.touch(done.device.id, services.clock.now())
-    answer = EnrolResponse(
-        device_id=done.device.id,
-        name=done.device.name,
-        credential=done.credential,
-        heartbeat_s=services.settings.heartbeat_s,
-        poll_wait_s=services.settings.poll_wait_s,
-    )
+    services.presence.touch(answer.device_id, services.clock.now())
     if body.public_key is None:  # an agent of protocol 1 would refuse what it does not know
         return answer
-    pending, keys = done.device.state == "pending", services.signing_keys.public().keys
+    keys = services.signing_keys.public().keys
     return EnrolResponse(**answer.model_dump(exclude_unset=True), pending=pending, signing_keys=keys)
 
 

@@ -30,16 +30,6 @@ def test_a_bucket_gives_its_burst_at_once_and_its_rate_in_the_long_run() -> None
         buckets.take("a")
 
 
-def test_only_failures_are_charged() -> None:
-    buckets = TokenBuckets(rate_per_s=0.1, burst=2, clock=Clock())
-    for _ in range(5):
-        buckets.require("a")
-    buckets.charge("a")
-    buckets.charge("a")
-    with pytest.raises(TooManyRequests):
-        buckets.require("a")
-
-
 def test_an_idle_bucket_holds_no_more_than_its_burst() -> None:
     clock = Clock()
     buckets = TokenBuckets(rate_per_s=1, burst=2, clock=clock)
