@@ -1,19 +1,26 @@
-"""What happens without a request: leases end, held requests learn of others' writes, last-seen times are stored."""
+"""What happens without a request: leases end, held requests learn of others' writes, last-seen times are stored.
+
+A controller with nothing to do asks its store one question a second, see ``lookout``.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fastapi.concurrency import run_in_threadpool
 
+from edgefleet_controller.analyses import service as analyses
+from edgefleet_controller.analyses.analyst import QUEUED
 from edgefleet_controller.blobs.garbage import Rules, collect
 from edgefleet_controller.db.database import NEWS_TOPICS, Change
+from edgefleet_controller.db.write_watch import WriteWatch
 from edgefleet_controller.devices import repository as devices
 from edgefleet_controller.devices import upkeep
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.jobs import waiting
+from edgefleet_controller.lookout import Lookout
 from edgefleet_controller.rollouts.rounds import move_rollouts
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
@@ -39,62 +46,82 @@ class Sweeper:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        settings, desk = self._services.settings, self._services.desk
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_repeat(self.wake_waiting, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.end_leases, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.finish_cancels, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.end_holds, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s, desk.heartbeats.is_due))
-            tasks.create_task(
-                _repeat(desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s, desk.aftermath.is_due)
-            )
-            tasks.create_task(_repeat(desk.aftermath.settle_stragglers, STRAGGLERS_S))
-            tasks.create_task(_repeat(self.release_jobs, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.end_overdue_jobs, settings.scan_interval_s))
-            tasks.create_task(_repeat(self.flush_presence, settings.presence_flush_s))
-            tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
-            tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
-            tasks.create_task(_repeat(self.move_rollouts, ROLLOUT_SCANS * settings.scan_interval_s))
+        services, settings, desk = self._services, self._services.settings, self._services.desk
+        watch = WriteWatch(services.database.engine)
+        looks = (
+            self.wake_waiting,
+            self.end_leases,
+            self.finish_cancels,
+            self.end_holds,
+            self.release_jobs,
+            self.end_overdue_jobs,
+            self.move_rollouts,
+            self.wake_analyst,
+        )
+
+        def glance() -> str:
+            desk.wake_free(returned=True)
+            return watch.mark()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Lookout(glance, looks, services.clock).run(settings.scan_interval_s))
+                tasks.create_task(_repeat(self.flush_heartbeats, settings.heartbeat_flush_s, desk.heartbeats.is_due))
+                tasks.create_task(
+                    _repeat(
+                        desk.aftermath.write, settings.aftermath_s or settings.scan_interval_s, desk.aftermath.is_due
+                    )
+                )
+                tasks.create_task(_repeat(desk.aftermath.settle_stragglers, STRAGGLERS_S))
+                tasks.create_task(
+                    _repeat(self.flush_presence, settings.presence_flush_s, services.presence.has_unsaved)
+                )
+                tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
+                tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
+        finally:
+            watch.close()
 
     def wake_waiting(self) -> None:
         """Wake held requests about which another process wrote; a few queries however many wait."""
-        keys = self._services.wakeups.keys()
+        wakeups = self._services.wakeups
         self._services.desk.scan()
-        waiting_jobs = {key.removeprefix("job:") for key in keys if key.startswith("job:")}
+        waiting_jobs = {key.removeprefix("job:") for key in wakeups.keys_of("job")}
         versions: dict[str, int] = {}
         if waiting_jobs:
             with self._services.database.reading() as session:
                 versions = jobs.versions(session, waiting_jobs)
-        for key in keys:
-            if key.startswith("comparison:"):
-                self._services.wakeups.notify(key)  # it looks again; few wait for comparisons
+        for key in wakeups.keys_of("comparison"):
+            wakeups.notify(key)  # it looks again; few wait for comparisons
         for job_id, version in versions.items():
             if self._versions.get(job_id) != version:
-                self._services.wakeups.notify(f"job:{job_id}")
+                wakeups.notify(f"job:{job_id}")
         self._versions = versions
 
     def flush_heartbeats(self) -> None:
         """Store the leases that heartbeats extended."""
         self._services.desk.heartbeats.flush()
 
-    def end_leases(self) -> None:
-        """Take back leases that ran out, and fail what revoked devices will never do."""
+    def end_leases(self) -> datetime | None:
+        """Take back leases that ran out, and fail what revoked devices will never do; when the next one runs out."""
         self.flush_heartbeats()  # else a lease could run out here that memory has extended
+        now = self._services.clock.now()
         with self._services.database.reading() as session:
-            if not runs.has_something_to_end(session, self._services.clock.now()):
-                return
-        with self._services.database.writing() as session:
-            run_service.expire_leases(session, self._rules)
-            run_service.withdraw_revoked(session)
+            ends_at = runs.next_end_of_lease(session)
+            is_due = (ends_at is not None and ends_at < now) or runs.has_stranded(session)
+        if is_due:
+            with self._services.database.writing() as session:
+                run_service.expire_leases(session, self._rules)
+                run_service.withdraw_revoked(session)
+        return ends_at
 
-    def end_holds(self) -> None:
-        """Give boards runs again whose hold has come to its end."""
+    def end_holds(self) -> datetime | None:
+        """Give boards runs again whose hold has come to its end; when the next one ends."""
         with self._services.database.reading() as session:
             ends_at = upkeep.next_end_of_hold(session)
         if ends_at is not None and ends_at <= self._services.clock.now():
             with self._services.database.writing() as session:
                 upkeep.release_ended_holds(session)
+        return ends_at
 
     def finish_cancels(self) -> None:
         """Close cancelled jobs that no agent works on any more."""
@@ -113,13 +140,25 @@ class Sweeper:
             with self._services.database.writing() as session:
                 waiting.release(session, job_id)
 
-    def end_overdue_jobs(self) -> None:
-        """Stop jobs whose deadline is over."""
+    def end_overdue_jobs(self) -> datetime | None:
+        """Stop jobs whose deadline is over; the next deadline."""
         with self._services.database.reading() as session:
+            deadline_at = waiting.next_deadline(session)
+            if deadline_at is None or deadline_at > self._services.clock.now():
+                return deadline_at
             job_ids = waiting.find_overdue(session, self._services.clock.now())
         for job_id in job_ids:
             with self._services.database.writing() as session:
                 waiting.end_overdue(session, job_id)
+        return deadline_at
+
+    def wake_analyst(self) -> datetime | None:
+        """Wake who carries out analyses, if another process asked for one or fell silent over one; when one would have."""
+        with self._services.database.reading() as session:
+            has_work, silent_at = analyses.has_work(session), analyses.next_silence(session)
+        if has_work:
+            self._services.wakeups.notify(QUEUED)
+        return silent_at
 
     def flush_presence(self) -> None:
         """Store when devices were last heard of, in one transaction."""
@@ -138,9 +177,11 @@ class Sweeper:
         services = self._services
         collect(services.database, services.blobs, Rules.from_settings(services.settings), dry_run=False)
 
-    def move_rollouts(self) -> None:
-        """Take the updates of agents on, and remember which boards are due."""
-        move_rollouts(self._services)
+    def move_rollouts(self) -> datetime | None:
+        """Take the updates of agents on, and remember which boards are due; when to look again while any is open."""
+        if not move_rollouts(self._services):
+            return None
+        return self._services.clock.now() + ROLLOUT_SCANS * timedelta(seconds=self._services.settings.scan_interval_s)
 
     def restart_queued_jobs(self) -> None:
         """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgefleet_controller.analyses import service
 from edgefleet_controller.db.tables import Analysis
-from edgefleet_controller.engine.child_process import ChildLimits
+from edgefleet_controller.engine.step_limits import step_limits
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.workflows.compute import HostCompute, named_link
@@ -23,6 +23,8 @@ QUEUED: Final = "analyses"
 """What the wakeups call the arrival of a new analysis."""
 COMPRESSION_STEP: Final = "edgefleet_compression.step"
 SIGN_INTERVAL_S: Final = 5.0
+LOOK_S: Final = 15.0
+"""Between two looks for analyses should nobody tell of one; the sweeper tells of those that other processes queue."""
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """The child writes no results; libraries may write a cache."""
 
@@ -45,7 +47,7 @@ class Analyst:
                         continue
                 except Exception:  # the store may be away for a moment; the next look finds the same work
                     LOG.exception("an analysis was not carried out; it is tried again")
-                await waiter.wait(self._services.settings.scan_interval_s)
+                await waiter.wait(LOOK_S)
 
     async def carry_out_next(self) -> bool:
         """Carry out the oldest queued analysis; False when there is none."""
@@ -123,5 +125,5 @@ class Analyst:
 
 def make_analyst(services: Services, settings: Settings) -> Analyst:
     """An analyst with the limits that are set."""
-    limits = ChildLimits(timeout_s=settings.step_timeout_s, file_size_bytes=MAX_FILE_BYTES)
+    limits = step_limits(settings, MAX_FILE_BYTES)
     return Analyst(services, HostCompute(settings.work_dir / "analyses", limits=limits))

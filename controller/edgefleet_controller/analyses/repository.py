@@ -26,6 +26,12 @@ def has_work(session: Session, silent_since: datetime) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
+def oldest_sign(session: Session) -> datetime | None:
+    """Of the running analyses, the sign of life that is longest ago."""
+    query = select(Analysis.seen_at).where(Analysis.state == "running", Analysis.seen_at.is_not(None))
+    return session.scalar(query.order_by(Analysis.seen_at).limit(1))
+
+
 def find_by_key(session: Session, key_sha256: str) -> Analysis | None:
     """The analysis of the same network, data and options."""
     return session.scalar(select(Analysis).where(Analysis.key_sha256 == key_sha256).with_for_update())

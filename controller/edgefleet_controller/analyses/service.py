@@ -1,7 +1,7 @@
 """Asks for analyses, finds them, and records how they go."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -102,6 +102,12 @@ def cancel(session: Session, analysis_id: str) -> Analysis:
 def has_work(session: Session) -> bool:
     """Whether there is something to carry out; it only reads."""
     return repository.has_work(session, now_of(session) - SILENCE)
+
+
+def next_silence(session: Session) -> datetime | None:
+    """When a process that runs an analysis will have fallen silent, unless it gives a sign before."""
+    seen_at = repository.oldest_sign(session)
+    return seen_at + SILENCE if seen_at is not None else None
 
 
 def claim(session: Session) -> Analysis | None:

@@ -36,6 +36,10 @@ class Presence:
         with self._lock:
             return sum(sighting.seen_at >= moment for sighting in self._sightings.values())
 
+    def has_unsaved(self) -> bool:
+        """Whether a device was heard of since the last call of ``take_unsaved``."""
+        return bool(self._unsaved)
+
     def take_unsaved(self) -> dict[str, datetime]:
         """Devices heard of since the last call."""
         with self._lock:

@@ -1,7 +1,7 @@
 """Which devices have something to do, as far as this process knows; errs towards having."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from edgefleet_controller.dispatch.requirements import Requirement
@@ -63,21 +63,30 @@ class WorkIndex:
             return {sha256: requirement for sha256, (requirement, _) in self._open.items()}
 
     def fitting(self, card: Card) -> dict[str, int]:
-        """Requirements that the device may serve: hash, and how many devices could.
-
-        A reserved device serves only those that no other active device meets.
-        """
+        """Requirements that the device may serve: hash, and how many devices could."""
         if not self._open:
             return {}
         found = {}
         for sha256, requirement in self.requirements().items():
-            if not requirement.is_met_by(card):
-                continue
-            able = [one for one in self._roster.cards() if one.state == "active" and requirement.is_met_by(one)]
-            if card.is_reserved and any(not one.is_reserved for one in able):
-                continue
-            found[sha256] = len(able)
+            if requirement.is_met_by(card):
+                able = self._able(requirement)
+                if not self._is_kept(card, able):
+                    found[sha256] = len(able)
         return found
+
+    def may_serve(self, card: Card, sha256: str) -> bool:
+        """Whether the device may serve this requirement, if runs with it wait."""
+        requirement, _ = self._open.get(sha256, (None, 0))
+        if requirement is None or not requirement.is_met_by(card):
+            return False
+        return not (card.is_reserved and self._is_kept(card, self._able(requirement)))
+
+    def _able(self, requirement: Requirement) -> list[Card]:
+        return [one for one in self._roster.cards() if one.state == "active" and requirement.is_met_by(one)]
+
+    def _is_kept(self, card: Card, able: Sequence[Card]) -> bool:
+        """Whether the device is reserved for what no other active device can do."""
+        return card.is_reserved and any(not one.is_reserved for one in able)
 
     def may_have_work(self, card: Card, now: datetime) -> bool:
         """Whether to look into the store for this device."""

@@ -25,10 +25,10 @@ def close_if_done(session: Session, job_id: str) -> None:
     job = repository.find_locked(session, job_id)
     if job is None or job.state != "running":
         return
-    states = repository.variant_states(session, job_id)
-    if any(state not in repository.ENDED for state in states):
+    if repository.has_unended_variant(session, job_id):
         _stop_after_failures(session, job)
         return
+    states = repository.variant_states(session, job_id)
     n_failed = states.count("failed")
     job.error = repository.first_variant_error(session, job_id) if n_failed == len(states) else None
     finish(session, job, "failed" if n_failed == len(states) else "completed")

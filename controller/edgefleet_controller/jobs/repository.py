@@ -51,6 +51,12 @@ def variant_states(session: Session, job_id: str) -> list[str]:
     return list(session.scalars(select(Variant.state).where(Variant.job_id == job_id).order_by(Variant.ordinal)))
 
 
+def has_unended_variant(session: Session, job_id: str) -> bool:
+    """Whether a variant of the job has not ended; one row is read however many there are."""
+    query = select(Variant.id).where(Variant.job_id == job_id, Variant.state.not_in(ENDED))
+    return session.scalar(query.limit(1)) is not None
+
+
 def first_variant_error(session: Session, job_id: str) -> dict[str, object] | None:
     """Why the job's first failed variant failed."""
     query = select(Variant.error).where(Variant.job_id == job_id, Variant.state == "failed")
@@ -60,6 +66,12 @@ def first_variant_error(session: Session, job_id: str) -> dict[str, object] | No
 def run_states_of_variant(session: Session, variant_id: str) -> list[str]:
     """States of the variant's runs."""
     return list(session.scalars(select(Run.state).where(Run.variant_id == variant_id)))
+
+
+def has_unended_run(session: Session, variant_id: str) -> bool:
+    """Whether a run of the variant has not ended; one row is read however many there are."""
+    query = select(Run.id).where(Run.variant_id == variant_id, Run.state.in_(("queued", "leased")))
+    return session.scalar(query.limit(1)) is not None
 
 
 def last_run_error(session: Session, variant_id: str) -> dict[str, object] | None:

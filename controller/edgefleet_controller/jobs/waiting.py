@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from edgefleet_controller.db.database import announce
@@ -70,8 +70,17 @@ def _became(state: str) -> str:
 
 def find_overdue(session: Session, now: datetime) -> Sequence[str]:
     """Jobs that have not ended by their deadline."""
-    open_jobs = Job.state.in_(("waiting", "queued", "running"))
-    return session.scalars(select(Job.id).where(open_jobs, Job.deadline_at <= now)).all()
+    return session.scalars(select(Job.id).where(_is_open(), Job.deadline_at <= now)).all()
+
+
+def next_deadline(session: Session) -> datetime | None:
+    """The first deadline of a job that has not ended."""
+    query = select(Job.deadline_at).where(_is_open(), Job.deadline_at.is_not(None))
+    return session.scalar(query.order_by(Job.deadline_at).limit(1))
+
+
+def _is_open() -> ColumnElement[bool]:
+    return Job.state.in_(("waiting", "queued", "running"))
 
 
 def end_overdue(session: Session, job_id: str) -> None:

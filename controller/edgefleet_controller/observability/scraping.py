@@ -39,7 +39,7 @@ class StoreCollector(Collector):
             yield from self._ages(session)
         yield self._presence()
         held = GaugeMetricFamily("edgefleet_held_requests", "Requests that this process holds open.")
-        held.add_metric((), len(self._services.wakeups.keys()))
+        held.add_metric((), self._services.wakeups.n_waiting)
         yield held
 
     def _ages(self, session: Session) -> Iterator[Metric]:

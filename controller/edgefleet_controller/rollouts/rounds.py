@@ -6,8 +6,11 @@ from edgefleet_controller.rollouts.stages import OPEN
 from edgefleet_controller.services import Services
 
 
-def move_rollouts(services: Services) -> None:
-    """Take each open rollout on, remember which boards are due, and wake those among them that wait for work."""
+def move_rollouts(services: Services) -> bool:
+    """Take each open rollout on, remember which boards are due, and wake those among them that wait for work.
+
+    Whether any was open.
+    """
     due: set[str] = set()
     with services.database.reading() as session:
         rollout_ids = repository.open_rollouts(session)
@@ -21,3 +24,4 @@ def move_rollouts(services: Services) -> None:
                 due |= set(repository.due_devices(session, rollout))
     for device_id in services.desk.offers.replace(due):
         services.wakeups.notify(f"device:{device_id}")
+    return bool(rollout_ids)

@@ -95,15 +95,18 @@ class Desk:
             self._wakeups.notify(f"device:{device_id}")
         self.wake_free()
 
-    def wake_free(self) -> None:
-        """Wake devices that wait although there may be something for them, such as after a cool-down."""
-        now, requirements = self._database.clock.now(), self.work.requirements()
+    def wake_free(self, *, returned: bool = False) -> None:
+        """Wake devices that wait although there may be something for them.
+
+        ``returned``: those alone that may have come back by the clock, from a rest or a maintenance window.
+        """
+        now = self._database.clock.now()
         for device_id in self.work.named():
             card = self.roster.get(device_id)
             if card is not None and card.is_free(now):
                 self._wakeups.notify(f"device:{device_id}")
-        for sha256 in requirements:
-            self.wake_fitting(sha256)
+        for sha256 in self.work.requirements():
+            self.wake_fitting(sha256, returned=returned)
 
     def hear(self, change: Change) -> None:
         """Take in what this process, or another one, has committed."""
@@ -128,15 +131,14 @@ class Desk:
             self.work.add_requirement(sha256, known)
             self.wake_fitting(sha256)
 
-    def wake_fitting(self, sha256: str) -> None:
-        """Wake some of the waiting devices that may take a run with this requirement."""
-        requirement = self.work.requirements().get(sha256)
-        if requirement is None:
-            return
+    def wake_fitting(self, sha256: str, *, returned: bool = False) -> None:
+        """Wake some of the waiting devices that may take a run with this requirement, those that wait longest first."""
         now, n_woken = self._database.clock.now(), 0
-        for key in sorted(self._wakeups.keys()):
+        for key in self._wakeups.keys_of("device"):
             card = self.roster.get(key.removeprefix("device:"))
-            if card is not None and card.is_free(now) and sha256 in self.work.fitting(card):
+            if card is None or (returned and card.rests_until is None and not card.windows):
+                continue
+            if card.is_free(now) and self.work.may_serve(card, sha256):
                 self._wakeups.notify(key)
                 n_woken += 1
                 if n_woken == WOKEN_AT_ONCE:

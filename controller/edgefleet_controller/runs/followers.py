@@ -32,16 +32,16 @@ def settle_variant(session: Session, run: Run) -> None:
         return
     job = jobs.find_locked(session, run.job_id)
     variant = jobs.find_variant(session, run.variant_id)
-    states = set(jobs.run_states_of_variant(session, run.variant_id))
-    if variant is None or variant.state != "dispatched" or states & set(UNFINISHED):
+    if variant is None or variant.state != "dispatched" or jobs.has_unended_run(session, run.variant_id):
         close_if_done(session, run.job_id)
         return
+    states = set(jobs.run_states_of_variant(session, run.variant_id))
     variant.state = "completed" if "completed" in states else "failed" if "failed" in states else "cancelled"
     if variant.state == "failed":
         variant.error = jobs.last_run_error(session, run.variant_id)
     session.flush()
     if job is not None:
-        job.progress = max(job.progress, share_done(v.state for v in jobs.variants_of(session, run.job_id)))
+        job.progress = max(job.progress, share_done(jobs.variant_states(session, run.job_id)))
         job.message = f"{variant.name}: {variant.state}"
     session.flush()
     close_if_done(session, run.job_id)

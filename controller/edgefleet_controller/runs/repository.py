@@ -167,11 +167,14 @@ def _end_leases(session: Session, conditions: Sequence[ColumnElement[bool]], max
     return list(session.scalars(statement))
 
 
-def has_something_to_end(session: Session, now: datetime) -> bool:
-    """Whether a lease ran out, or a revoked device has queued runs."""
-    expired = select(Run.id).where(Run.state == "leased", Run.lease_expires_at < now).limit(1)
-    if session.scalar(expired) is not None:
-        return True
+def next_end_of_lease(session: Session) -> datetime | None:
+    """When the first of the present leases runs out."""
+    query = select(Run.lease_expires_at).where(Run.state == "leased", Run.lease_expires_at.is_not(None))
+    return session.scalar(query.order_by(Run.lease_expires_at).limit(1))
+
+
+def has_stranded(session: Session) -> bool:
+    """Whether a revoked device has queued runs."""
     revoked = select(Run.id).join(Device, Device.id == Run.device_id)
     stranded = revoked.where(Run.state == "queued", Device.state == "revoked").limit(1)
     return session.scalar(stranded) is not None

@@ -1,7 +1,7 @@
 """The controller's own app with four routes that only the bench has; run as a process: ``python bench_app.py DIR``.
 
 ``GET /bench/hello`` is the yardstick: a FastAPI endpoint without dependencies, behind the app's own middleware.
-``GET /bench/cpu`` tells the CPU time of this process. ``POST /bench/devices`` enrols many devices in one transaction and
+``GET /bench/cpu`` tells the CPU time of this process and how many requests it holds. ``POST /bench/devices`` enrols many devices in one transaction and
 ``POST /bench/runs`` queues runs, both through the product's own functions.
 """
 
@@ -27,6 +27,7 @@ from edgefleet_controller.devices import enrolment
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.devices.schemas import JoinTokenCreate
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
+from edgefleet_controller.listening import server_options
 from edgefleet_controller.runs.service import enqueue_run
 from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
@@ -107,7 +108,7 @@ def make_app(settings: Settings, engine: DbosEngine) -> FastAPI:
         return {"hello": "world"}
 
     async def cpu() -> JsonObject:
-        return {"process_s": time.process_time()}
+        return {"process_s": time.process_time(), "n_held": services.wakeups.n_waiting}
 
     def add_devices(body: Devices) -> list[JsonObject]:
         with services.database.writing() as session:
@@ -140,7 +141,8 @@ def main() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(4096)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75))
+        options = {"access_log": False, "timeout_keep_alive": 75, **server_options(settings)}
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **options))
         facts = {"port": listener.getsockname()[1], "pid": os.getpid()}
         partial = folder / "bench.partial"
         partial.write_text(json.dumps(facts))

@@ -32,10 +32,18 @@ class ControllerProcess:
 
     async def cpu_s(self) -> float:
         """User and system time of all threads of the process so far, seconds."""
+        return float((await self._state())["process_s"])
+
+    async def n_held(self) -> int:
+        """How many requests it holds open."""
+        return int((await self._state())["n_held"])
+
+    async def _state(self) -> dict[str, float]:
         connection = Connection(self.port)
         answer = await connection.expect(_CPU, 200)
         connection.close()
-        return float(answer.json()["process_s"])
+        found: dict[str, float] = answer.json()
+        return found
 
     def rss_bytes(self) -> int:
         """Resident memory."""

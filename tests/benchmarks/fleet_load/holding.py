@@ -17,38 +17,54 @@ RETRY_STATUSES = (429, 503)
 
 
 async def hold(controller: ControllerProcess, agents: Sequence[Agent]) -> list[Connection]:
-    """Open a connection for each agent and let the controller hold its claim."""
+    """Open a connection for each agent and let the controller hold its claim; returns when it holds them all."""
     connections = [Connection(controller.port) for _ in agents]
     limit = asyncio.Semaphore(64)
 
     async def begin(connection: Connection, agent: Agent) -> None:
         async with limit:
             await connection.expect(agent.claim(), 204)
-            await connection.send(agent.claim(HOLD_S))
 
-    await asyncio.gather(*(begin(*pair) for pair in zip(connections, agents, strict=True)))
+    pairs = list(zip(connections, agents, strict=True))
+    await asyncio.gather(*(begin(*pair) for pair in pairs))
+    for connection, agent in pairs:  # all at once: the first must not end before the last one has begun
+        await connection.send(agent.claim(HOLD_S))
+    async with asyncio.timeout(HOLD_S):
+        while await controller.n_held() < len(agents):
+            await asyncio.sleep(0.2)
     return connections
 
 
 async def measure_held(controller: ControllerProcess, n_agents: int, idle_s: float) -> JsonObject:
-    """Memory of each held poll, and the share of a core that all of them cost while nothing happens."""
+    """Memory of each held poll, and the share of a core that all of them cost while nothing happens.
+
+    ``empty_core_share`` is what the controller costs without any.
+    """
     agents = await enrol_many(controller, [f"held-{i}" for i in range(n_agents)])
-    await asyncio.sleep(1)
+    await asyncio.sleep(6)  # the flush of their presence is over
+    empty_share = await _core_share(controller, idle_s / 2)
     before_bytes = controller.rss_bytes()
     connections = await hold(controller, agents)
-    await asyncio.sleep(6)  # one flush of presence belongs to setting up
+    await asyncio.sleep(6)
     held_bytes = controller.rss_bytes()
-    started_s, before_s = time.monotonic(), await controller.cpu_s()
-    await asyncio.sleep(idle_s)
-    share = (await controller.cpu_s() - before_s) / (time.monotonic() - started_s)
+    share = await _core_share(controller, idle_s)
+    n_held = await controller.n_held()
     for connection in connections:
         connection.close()
     return {
         "n_agents": n_agents,
         "bytes_per_agent": round((held_bytes - before_bytes) / n_agents),
         "idle_core_share": round(share, 5),
+        "empty_core_share": round(empty_share, 5),
         "idle_s": idle_s,
+        "n_held_at_end": n_held,
     }
+
+
+async def _core_share(controller: ControllerProcess, during_s: float) -> float:
+    started_s, before_s = time.monotonic(), await controller.cpu_s()
+    await asyncio.sleep(during_s)
+    return (await controller.cpu_s() - before_s) / (time.monotonic() - started_s)
 
 
 async def measure_dispatch(controller: ControllerProcess, n_agents: int, n_rounds: int) -> JsonObject:

@@ -18,6 +18,7 @@ from edgefleet_controller.db.migrate import (
     upgrade_to_head,
 )
 from edgefleet_controller.db.tables import Blob, Device, Job, Model, Result, Run, Variant
+from edgefleet_controller.db.write_watch import WriteWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "0" * 64
@@ -257,3 +258,44 @@ def test_the_device_s_one_lease_survives_the_migration(store_url: str) -> None:
     execute_all(store_url, (*ROWS_OF_0001, *ROWS_OF_0002))
     with pytest.raises(IntegrityError):
         execute_all(store_url, ("UPDATE runs SET state = 'leased' WHERE id = 'r1'",))
+
+
+def test_the_mark_of_the_store_changes_with_every_commit_and_stays_otherwise(store_url: str) -> None:
+    database, other = Database.from_url(store_url), Database.from_url(store_url)
+    watch = WriteWatch(database.engine)
+    try:
+        first = watch.mark()
+
+        def is_unmoved_by_a_reader() -> bool:
+            before = watch.mark()
+            with other.reading() as session:
+                session.execute(text("SELECT count(*) FROM devices"))
+            return watch.mark() == before
+
+        assert any(is_unmoved_by_a_reader() for _ in range(50))  # PostgreSQL's own vacuum writes now and then
+        for number, writer in enumerate((database, other)):
+            before = watch.mark()
+            with writer.writing() as session:
+                session.add(Blob(sha256=f"{number:064x}", size_bytes=1, media_type="x", created_at=NOW))
+                session.flush()
+            assert watch.mark() != before
+        watch.close()
+        assert watch.mark() != first  # after a new connection nothing is known
+    finally:
+        watch.close()
+        database.dispose()
+        other.dispose()
+
+
+def test_a_transaction_that_began_before_the_look_changes_the_mark_when_it_commits(store_url: str) -> None:
+    database = Database.from_url(store_url)
+    watch = WriteWatch(database.engine)
+    try:
+        with database.writing() as session:
+            session.add(Blob(sha256=SHA, size_bytes=1, media_type="x", created_at=NOW))
+            session.flush()
+            during = watch.mark()
+        assert watch.mark() != during
+    finally:
+        watch.close()
+        database.dispose()
