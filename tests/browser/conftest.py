@@ -61,9 +61,7 @@ class Visit:
 
     def settle(self) -> None:
         """Wait for the charts of the page."""
-        self.page.wait_for_function(
-            "[...document.querySelectorAll('[data-chart]')].every((chart) => chart.dataset.state)"
-        )
+        self.page.locator("[data-chart]:not([data-state])").first.wait_for(state="detached")
 
     def violations(self) -> list[str]:
         """Serious findings of axe-core on the page as it is now."""

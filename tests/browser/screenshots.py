@@ -49,7 +49,7 @@ def take(browser: Any, seeded: Seeded, folder: Path, names: list[str], looks: li
         page.click("text=Sign in with the token")
         for name in names:
             page.goto(seeded.fleet.url + addresses(seeded)[name], wait_until="load")
-            page.wait_for_function("[...document.querySelectorAll('[data-chart]')].every((one) => one.dataset.state)")
+            page.locator("[data-chart]:not([data-state])").first.wait_for(state="detached")
             suffix = "" if look == "light" else f"-{look}"
             page.screenshot(path=folder / f"{name}{suffix}.png", full_page=True)
         context.close()

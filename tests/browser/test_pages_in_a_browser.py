@@ -18,7 +18,7 @@ def test_the_fleet_shows_boards_and_lets_one_be_accepted(visit: Visit, seeded: S
 
 def test_the_fleet_changes_by_itself(visit: Visit, seeded: Seeded) -> None:
     page = visit.open("/fleet")
-    page.wait_for_function("document.querySelector('[data-live-state]').textContent === 'Live'")
+    page.locator("[data-live-state]").get_by_text("Live", exact=True).wait_for()
     seeded.fleet.post("/v1/devices/nano-1/hold", {"reason": "fan fails"})
     page.locator("tr", has_text="nano-1").get_by_text("fan fails").wait_for()
     seeded.fleet.post("/v1/devices/nano-1/release")

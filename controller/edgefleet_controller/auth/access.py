@@ -87,6 +87,9 @@ _VIEWER = (
     "GET /results/compare",
     "GET /front",
     "GET /front/points.json",
+    "GET /jobs/{job_id}/live",
+    "GET /jobs/{job_id}/front",
+    "GET /jobs/{job_id}/curves/{group}",
 )
 _OPERATOR = (
     "POST /v1/devices",
@@ -110,6 +113,8 @@ _OPERATOR = (
     "POST /v1/comparisons/{comparison_id}/cancel",
     "POST /fleet",
     "POST /devices/{device_id}/{action}",
+    "POST /jobs/{job_id}/cancel",
+    "POST /jobs/{job_id}/remeasure",
 )
 _ADMIN = (
     "GET /v1/projects/{project_id}/members",

@@ -9,6 +9,7 @@ from typing import Any
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.clock import Clock
 from edgefleet_controller.db.database import Database
+from edgefleet_controller.jobs.training import LEAST_STEP, TRAINING, figures_of
 from edgefleet_controller.workflows.claims import StepClaims
 from edgefleet_controller.workflows.compute import HostCompute, named_link
 from edgefleet_controller.workflows.failures import stored_file
@@ -58,7 +59,7 @@ class Workbench:
 
     def progress_of(self, variant: VariantWork, step: str) -> Callable[[str, JsonObject], None]:
         """Shows a step's progress to those who follow the job, and logs it from time to time."""
-        logged = [0.0]
+        logged, drawn = [0.0], [-LEAST_STEP]
 
         def report(message: str, event: JsonObject) -> None:
             fraction = event.get("fraction")
@@ -68,5 +69,9 @@ class Workbench:
             if isinstance(fraction, int | float) and fraction >= logged[0] + LOGGED_SHARE:
                 logged[0] = float(fraction)
                 self.journal.note(variant, "progress", text, step=step, fraction=fraction)
+            figures = figures_of(event)
+            if figures and isinstance(fraction, int | float) and fraction >= drawn[0] + LEAST_STEP:
+                drawn[0] = float(fraction)
+                self.journal.note(variant, TRAINING, text, step=step, fraction=fraction, figures=figures)
 
         return report

@@ -78,6 +78,9 @@ VIEWER = {
     "GET /results/compare",
     "GET /front",
     "GET /front/points.json",
+    "GET /jobs/{job_id}/live",
+    "GET /jobs/{job_id}/front",
+    "GET /jobs/{job_id}/curves/{group}",
 }
 OPERATOR = {
     "POST /v1/devices",
@@ -101,6 +104,8 @@ OPERATOR = {
     "POST /v1/comparisons/{comparison_id}/cancel",
     "POST /fleet",
     "POST /devices/{device_id}/{action}",
+    "POST /jobs/{job_id}/cancel",
+    "POST /jobs/{job_id}/remeasure",
 }
 ADMIN = {
     "GET /v1/projects/{project_id}/members",
@@ -159,6 +164,7 @@ PLACEHOLDERS = {
     "{version}": "x",
     "{name:path}": "x",
     "{action}": "hold",
+    "{group}": "loss",
 }
 
 

@@ -244,10 +244,30 @@ function draw(figure, chart) {
   drawn.set(figure, { plot, chart });
 }
 
+// the table of a live chart follows its figures; one that the page was written with is right as it is
+function writeTwin(figure, table) {
+  const body = figure.querySelector("details tbody");
+  if (!figure.dataset.source || !body) return;
+  body.replaceChildren(
+    ...table.rows.map((values) => {
+      const row = document.createElement("tr");
+      for (const [i, value] of values.entries()) {
+        const place = document.createElement(i ? "td" : "th");
+        if (i) place.className = "number";
+        else place.scope = "row";
+        place.textContent = value === null ? "–" : typeof value === "number" ? number.format(value) : value;
+        row.append(place);
+      }
+      return row;
+    }),
+  );
+}
+
 export async function show(figure) {
   const place = figure.querySelector(".chart-plot");
   try {
     const chart = await read(figure);
+    writeTwin(figure, chart.table);
     if (!chart.series.some((one) => one.points.length)) {
       drawn.get(figure)?.plot.dispose();
       drawn.delete(figure);
