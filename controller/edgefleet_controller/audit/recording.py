@@ -30,6 +30,7 @@ from edgefleet_controller.db.tables import (
     Project,
     Rollout,
     User,
+    Webhook,
 )
 
 JsonObject = dict[str, Any]
@@ -49,6 +50,7 @@ AUDITED: tuple[type[Base], ...] = (
     Comparison,
     AgentRelease,
     Rollout,
+    Webhook,
 )
 AUDITED_DEVICE_ACTIONS = ("POST /agent/v1/enrol", "POST /agent/v1/rotate")
 LOCK_KEY = 0x6564_6761

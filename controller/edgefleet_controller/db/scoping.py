@@ -24,15 +24,18 @@ from edgefleet_controller.db.tables import (
     JobEvent,
     JoinToken,
     Model,
+    Regression,
     Result,
     Run,
     Variant,
+    Webhook,
+    WebhookDelivery,
 )
 
 UNSCOPED = "edgefleet_unscoped"
 """Execution option of the few statements that must see all projects' rows, such as whether a file is stored already."""
 
-_OWNED: Sequence[type[DeclarativeBase]] = (Device, JoinToken, Model, Job, Comparison)
+_OWNED: Sequence[type[DeclarativeBase]] = (Device, JoinToken, Model, Job, Comparison, Regression, Webhook)
 
 
 def limit_to_caller(state: ORMExecuteState) -> None:
@@ -59,6 +62,7 @@ def _criteria(projects: Collection[str]) -> list[Any]:
         (Blob, Blob.sha256.in_(blobs)),
         (Analysis, Analysis.model_sha256.in_(blobs)),
         (Run, or_(Run.job_id.in_(jobs), Run.comparison_id.in_(_keys(Comparison, projects)))),
+        (WebhookDelivery, WebhookDelivery.webhook_id.in_(_keys(Webhook, projects))),
         (Result, Result.run_id.in_(select(_table(Run).c.id).where(runs))),
     ]
     return [with_loader_criteria(entity, criterion, include_aliases=True) for entity, criterion in limited]

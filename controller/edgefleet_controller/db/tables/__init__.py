@@ -10,6 +10,7 @@ from edgefleet_controller.db.tables.idempotency import IdempotencyKey
 from edgefleet_controller.db.tables.jobs import JOB_STATES, FairClock, Job, JobDependency, JobEvent, Variant
 from edgefleet_controller.db.tables.models import Analysis, Model
 from edgefleet_controller.db.tables.people import ROLES, ApiToken, Membership, Project, RefusalBucket, User, WebSession
+from edgefleet_controller.db.tables.regressions import Regression, WatchCursor, Webhook, WebhookDelivery
 from edgefleet_controller.db.tables.results import Result
 from edgefleet_controller.db.tables.rollouts import AgentRelease, Rollout, RolloutDevice
 from edgefleet_controller.db.tables.runs import Requirement, Run
@@ -41,6 +42,7 @@ __all__ = [
     "Model",
     "Project",
     "RefusalBucket",
+    "Regression",
     "Requirement",
     "Result",
     "Rollout",
@@ -50,6 +52,9 @@ __all__ = [
     "User",
     "UtcDateTime",
     "Variant",
+    "WatchCursor",
     "WebSession",
+    "Webhook",
+    "WebhookDelivery",
     "Worker",
 ]

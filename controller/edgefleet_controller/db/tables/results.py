@@ -34,6 +34,7 @@ class Result(Base):
         one_of("provenance", *PROVENANCES),
         one_of("verdict", "valid", "suspect", "invalid"),
         Index("ix_results_figures", *FIGURES_INDEX),
+        Index("ix_results_created", "created_at", "run_id"),
         # energy without a sensor is null with a reason, never zero and never missing without one
         CheckConstraint("(energy_mj IS NULL) = (energy_reason IS NOT NULL)", name="energy_has_reason"),
     )

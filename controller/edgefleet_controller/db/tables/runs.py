@@ -39,6 +39,7 @@ class Run(Base):
         Index("ix_runs_queue", "device_id", "state", "priority", "id"),
         Index("ix_runs_leases", "state", "lease_expires_at"),
         Index("ix_runs_device_finished", "device_id", "finished_at"),
+        Index("ix_runs_history", "artifact_sha256", "device_id", "id"),
         Index(
             "ix_runs_unassigned",
             "requirement_sha256",
