@@ -19,6 +19,7 @@ from edgefleet_compression.quantization.calibration import calibration_samples
 from edgefleet_compression.records import Skip
 from edgefleet_compression.schedules import CURVES
 from edgefleet_compression.structure import Structure
+from edgefleet_compression.training.batchnorm import reestimate_batchnorm_
 from edgefleet_compression.training.masks import Masks, make_masks
 from edgefleet_compression.training.sparsify import weights_of
 
@@ -65,7 +66,11 @@ def _zero_(
 
 
 def _solve_(spec: PruneWeights, model: nn.Module, structure: Structure, context: Context) -> tuple[Skip, ...]:
-    """Prune layer after layer, each on the inputs that the layers before it now give it."""
+    """Prune layer after layer, each on the inputs that the layers before it now give it.
+
+    BatchNorm's statistics are made anew on the way: what a pruned layer lacks is scaled back when the pass is over, and layers
+    behind it that were fitted to faded inputs would be fitted to the wrong ones.
+    """
     if context.data is None:
         raise PassRefused(
             "The layerwise solver needs training samples: give the model a data set, or set solver to none.",
@@ -83,7 +88,8 @@ def _solve_(spec: PruneWeights, model: nn.Module, structure: Structure, context:
                 Skip(layer=name, reason="grouped or padded otherwise than with zeros: the solver has no form for it")
             )
             continue
-        moments = _observe(model, layer, samples)
+        reestimate_batchnorm_(model, samples, augmentation="none", seed=context.seed)
+        moments = _observe(model.eval(), layer, samples)
         with torch.no_grad():
             pruned = prune_rows(layer.weight.flatten(1), moments.hessian(), spec.amount, spec.structure)
             layer.weight.copy_(pruned.view_as(layer.weight))

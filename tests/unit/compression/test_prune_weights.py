@@ -9,6 +9,7 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import PassRefused
 from edgefleet_compression.layerwise_solver import DAMPING, InputMoments, prune_rows
+from edgefleet_compression.passes import prune_weights
 from edgefleet_compression.passes.application import apply
 from edgefleet_compression.passes.specs import PruneWeights
 from edgefleet_compression.testing import tiny_candidate, tiny_data
@@ -135,6 +136,32 @@ def test_sparsity_is_what_was_asked_for(scope: str, amount: float) -> None:
     record = made_by(PruneWeights.model_validate({"amount": amount, "scope": scope}), None).history[-1]
 
     assert record.after.sparsity == pytest.approx(amount, abs=2e-4)
+
+
+def test_solver_fits_layers_to_inputs_under_the_statistics_that_are_kept(
+    data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers behind a pruned one are not fitted to signals that its BatchNorm, made anew at the end, will not let fade."""
+    deviations: list[float] = []
+    observe = prune_weights._observe
+
+    def watch(model: nn.Module, layer: nn.Conv2d | nn.Linear, samples: Tensor) -> InputMoments:
+        def note(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+            spread = args[0].var(dim=(0, 2, 3), unbiased=False)
+            deviations.append(float((spread / norm.get_buffer("running_var") - 1.0).abs().max()))
+
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        handles = [norm.register_forward_pre_hook(note) for norm in norms]
+        with torch.no_grad():
+            model(samples)
+        for handle in handles:
+            handle.remove()
+        return observe(model, layer, samples)
+
+    monkeypatch.setattr(prune_weights, "_observe", watch)
+    made_by(PruneWeights(amount=0.8, solver="layerwise"), data)
+
+    assert max(deviations) < 0.02
 
 
 def test_rounds_keep_synaptic_flow_from_emptying_a_layer(data: DataSet) -> None:
