@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     )
 
     step_timeout_s: float = Field(default=7200.0, gt=0, description="longest compress or compile step")
+    step_memory_bytes: int | None = Field(
+        default=None,
+        ge=64 * MIB,
+        description="memory of a step and its children; default: four fifths of the host's, or of the container's",
+    )
     step_threads: int | None = Field(
         default=None,
         ge=1,

@@ -14,17 +14,30 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgefleet_controller.engine.isolation import can_isolate, isolate_network
+from edgefleet_controller.engine.memory_watch import MemoryWatch
 
 JsonObject = dict[str, Any]
 
 LAST_WORDS_BYTES = 4000
 """How much of the child's standard error is kept for the error's detail."""
 
+OFFERED_TO_THE_KERNEL = "800"
+"""Of 1000: short of memory, the kernel ends a step before the worker and the database; see proc(5)."""
+
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longest event line; a result with the history of a long training fits."""
+
+
+MAX_FILE_BYTES = 2 * 1024**3
+"""Longest file of a step, where nothing else is asked for: what an ONNX file can hold."""
+
+
+CPU_GRACE_S = 5
+"""From the signal that names the reason, SIGXCPU, to the one that cannot be ignored; see setrlimit(2)."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,10 @@ class ChildLimits:
     """What a child may use. ``None`` leaves the kernel's limit."""
 
     timeout_s: float = 3600.0
-    file_size_bytes: int | None = 2 * 1024**3
+    file_size_bytes: int | None = MAX_FILE_BYTES
     address_space_bytes: int | None = None
+    resident_bytes: int | None = None
+    """memory of the child and its own children together, see ``memory_watch``"""
     cpu_s: int | None = None
     n_processes: int | None = None
     """processes and threads of the user; the kernel does not hold root to it"""
@@ -49,12 +64,14 @@ class ChildLimits:
     def apply(self) -> None:
         """Set the resource limits of the calling process (the child, before it executes)."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # not Linux; anybody may offer itself
+            Path("/proc/self/oom_score_adj").write_text(OFFERED_TO_THE_KERNEL)
         if self.file_size_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_size_bytes, self.file_size_bytes))
         if self.address_space_bytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (self.address_space_bytes, self.address_space_bytes))
         if self.cpu_s is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_s, self.cpu_s))
+            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_s, self.cpu_s + CPU_GRACE_S))
         if self.n_processes is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (self.n_processes, self.n_processes))
         if self.n_open_files is not None:
@@ -107,13 +124,19 @@ async def run_child_step(
         preexec_fn=bounds.apply,
         limit=MAX_LINE_BYTES,
     )
+    watch = MemoryWatch(process.pid, bounds.resident_bytes)
     try:
-        async with asyncio.timeout(bounds.timeout_s):
-            return await _converse(process, module, request, on_event)
+        with watch:
+            async with asyncio.timeout(bounds.timeout_s):
+                return await _converse(process, module, request, on_event)
     except TimeoutError:
         raise StepFailed(
             "step_timed_out", f"{module} did not finish within {bounds.timeout_s:g} s; raise step_timeout_s"
         ) from None
+    except StepFailed as err:
+        if watch.exceeded_bytes is None:
+            raise
+        raise out_of_memory(module, watch.exceeded_bytes, bounds) from err
     finally:
         await _end_group(process)
 
@@ -180,11 +203,25 @@ def failure_of(outcome: Mapping[str, Any]) -> StepFailed:
     )
 
 
+def out_of_memory(module: str, used_bytes: int, limits: ChildLimits) -> StepFailed:
+    """The error of a step that was ended because it took too much memory."""
+    allowed = limits.resident_bytes or 0
+    return StepFailed(
+        "step_out_of_memory",
+        f"{module} used {used_bytes / 2**20:,.0f} MiB of the {allowed / 2**20:,.0f} MiB that a step may; give the recipe a "
+        "smaller batch or fewer samples, or raise EDGEFLEET_STEP_MEMORY_BYTES where the worker has more",
+        {"used_bytes": used_bytes, "limit_bytes": allowed},
+    )
+
+
 def crashed(module: str, returncode: int | None, last_words: str) -> StepFailed:
     """The error of a child that ended before it had a result."""
     detail: JsonObject = {"returncode": returncode, "last_words": last_words}
     if returncode is not None and returncode < 0:
         name = signal.Signals(-returncode).name
+        if name == "SIGXCPU":
+            message = f"{module} used more CPU time than a step may; raise EDGEFLEET_STEP_TIMEOUT_S"
+            return StepFailed("step_cpu_time_exceeded", message, detail | {"signal": name})
         hint = "; the kernel may have ended it for memory" if name == "SIGKILL" else ""
         return StepFailed("step_crashed", f"{module} was ended by {name}{hint}", detail | {"signal": name})
     return StepFailed("step_crashed", f"{module} ended with status {returncode} before it had a result", detail)

@@ -13,6 +13,14 @@ GPU_QUEUE = "gpu"
 COMPILE_QUEUE = "compile"
 QUEUES = (JOBS_QUEUE, CPU_QUEUE, GPU_QUEUE, COMPILE_QUEUE)
 
+
+def require_queues(names: Sequence[str]) -> None:
+    """ValueError unless these are queues that somebody fills, at least one."""
+    unknown = sorted(set(names) - set(QUEUES))
+    if unknown or not names:
+        raise ValueError(f"unknown queues {unknown}; the queues are {', '.join(QUEUES)}")
+
+
 BEGIN_JOB = "begin_job"
 """The task that a job starts with; the others follow from it."""
 

@@ -22,8 +22,10 @@ from edgefleet_controller.engine.child_process import (
     decode_event,
     encode_request,
     failure_of,
+    out_of_memory,
 )
 from edgefleet_controller.engine.isolation import can_isolate
+from edgefleet_controller.engine.memory_watch import MemoryWatch
 
 JsonObject = dict[str, Any]
 
@@ -103,15 +105,18 @@ def child_events(module: str, request: JsonObject, limits: ChildLimits) -> Itera
     reader = threading.Thread(target=_keep_last_words, args=(process, last_words), daemon=True)
     reader.start()
     try:
-        process.stdin.write(encode_request(request))
-        process.stdin.flush()
-        for line in process.stdout:
-            event = decode_event(line, module)
-            yield event
-            if event["event"] in {"done", "failed"}:
-                return
-        process.wait()
+        with MemoryWatch(process.pid, limits.resident_bytes) as watch:
+            process.stdin.write(encode_request(request))
+            process.stdin.flush()
+            for line in process.stdout:
+                event = decode_event(line, module)
+                yield event
+                if event["event"] in {"done", "failed"}:
+                    return
+            process.wait()
         reader.join()
+        if watch.exceeded_bytes is not None:
+            raise out_of_memory(module, watch.exceeded_bytes, limits)
         words = last_words[0].decode(errors="replace")
         yield {"event": ENDED, "returncode": process.returncode, "last_words": words}
     except StepFailed as err:

@@ -1,7 +1,6 @@
 """A worker process: takes tasks from the queues and carries them out."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +12,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 
 from edgefleet_agent.wire.log_lines import log_context
 from edgefleet_controller.engine.dbos_engine import APPLICATION_NAME, APPLICATION_VERSION, prepare_engine_database
-from edgefleet_controller.engine.protocol import JOBS_QUEUE, QUEUES, Task, TaskFunction
+from edgefleet_controller.engine.following import set_at_end_of_stdin
+from edgefleet_controller.engine.protocol import JOBS_QUEUE, QUEUES, Task, TaskFunction, require_queues
 
 SHORT_TASKS = 8
 """Tasks of the jobs queue side by side; they only read and write the store."""
@@ -43,9 +43,7 @@ class WorkerOptions:
 
     def __post_init__(self) -> None:
         """Refuse queues that nobody fills."""
-        unknown = sorted(set(self.queues) - set(QUEUES))
-        if unknown or not self.queues:
-            raise ValueError(f"unknown queues {unknown}; the queues are {', '.join(QUEUES)}")
+        require_queues(self.queues)
 
 
 _registered: dict[str, Callable[[dict[str, Any]], Any]] = {}
@@ -68,7 +66,7 @@ def run_worker(
         n_tasks = SHORT_TASKS if queue == JOBS_QUEUE else LONG_TASKS
         DBOS.register_queue(queue, worker_concurrency=n_tasks, polling_interval_sec=options.polling_interval_s)
     if follow_stdin:
-        threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
+        threading.Thread(target=set_at_end_of_stdin, args=(stop,), daemon=True).start()
     log.info("worker %s takes work from %s", options.executor_id, ", ".join(options.queues))
     stop.wait()
     DBOS.destroy()
@@ -122,13 +120,6 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-
-
-def _set_at_end_of_stdin(stop: threading.Event) -> None:
-    """The parent holds the other end of the pipe; its end is the parent's death."""
-    while os.read(0, 4096):  # not sys.stdin: its lock, held by this thread, would break the interpreter's exit
-        continue
-    stop.set()
 
 
 def _is_not_a_cancellation(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ STEP_MODULE = "edgefleet_compression.step"
 MAX_PROCESSES = 4096
 """Processes and threads of the controller's user, all together: ends a fork bomb, and leaves room for trainings."""
 
-_OURS = ("step_crashed", "step_timed_out", "step_protocol")
+_OURS = ("step_crashed", "step_timed_out", "step_protocol", "step_cpu_time_exceeded", "step_out_of_memory")
 """Codes of a child that came to no answer; any other is the inspection's verdict on the file."""
 
 

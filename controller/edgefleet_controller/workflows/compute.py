@@ -21,7 +21,7 @@ PROGRESS_INTERVAL_S = 1.0
 KEPT_FOR = timedelta(days=7)
 """How long a folder of a killed step waits for the step to be begun again."""
 
-WORTH_TAKING_UP = frozenset({"step_crashed", "step_timed_out"})
+WORTH_TAKING_UP = frozenset({"step_crashed", "step_timed_out", "step_out_of_memory", "step_cpu_time_exceeded"})
 """Ends after which the same request may get further; any other failure of its own would come again."""
 
 

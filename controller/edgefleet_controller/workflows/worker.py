@@ -11,9 +11,9 @@ from pathlib import Path
 from edgefleet_controller.blobs.opening import open_blob_store
 from edgefleet_controller.clock import SystemClock
 from edgefleet_controller.db.database import Database
-from edgefleet_controller.engine.child_process import ChildLimits
 from edgefleet_controller.engine.dbos_engine import DbosEngine, prepare_engine_database
 from edgefleet_controller.engine.protocol import COMPILE_QUEUE, CPU_QUEUE, GPU_QUEUE, JOBS_QUEUE
+from edgefleet_controller.engine.step_limits import step_limits
 from edgefleet_controller.engine.worker import WorkerOptions, run_worker
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.workers.presence import WorkerNameTaken, WorkerPresence, beat_until
@@ -73,7 +73,7 @@ def start_worker(
 
 
 def _host_compute(settings: Settings, queues: Sequence[str]) -> HostCompute:
-    limits = ChildLimits(timeout_s=settings.step_timeout_s)
+    limits = step_limits(settings)
     if settings.step_executor == "subprocess":
         return HostCompute(settings.work_dir, limits=limits)
     from edgefleet_controller.engine.ray_executor import RayExecutor
