@@ -132,10 +132,10 @@ class _FeatureMatching:
             self._bridges[name].load_state_dict(weights)
 
     def loss(self) -> Tensor:
-        """Return the weighted loss of the last forward passes."""
+        """Return the weighted loss of the last forward passes, in float32 as every loss."""
         assert self._readers is not None
         own, targets = (reader.values for reader in self._readers)
-        parts = [self._loss_at(name, value, targets[name].detach()) for name, value in own.items()]
+        parts = [self._loss_at(name, value.float(), targets[name].detach().float()) for name, value in own.items()]
         return self._weight * torch.stack(parts).mean()
 
     def _loss_at(self, name: str, own: Tensor, target: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet
 from edgefleet_compression.errors import RequestInvalid
 from edgefleet_compression.passes.application import apply
-from edgefleet_compression.passes.specs import Budget, Distill, FakeQuant, Optimizer, Train
+from edgefleet_compression.passes.specs import Budget, Distill, FakeQuant, Optimizer, StructuredPrune, Train
 from edgefleet_compression.tasks import new_candidate
 from edgefleet_compression.training.compute import Compute, choose_device
 
@@ -60,6 +61,18 @@ def test_bfloat16_on_a_cpu_learns_from_a_teacher_and_leaves_float32_weights(
     assert isinstance(made, TorchCandidate)
     assert {parameter.dtype for parameter in made.model.parameters()} == {torch.float32}
     assert made.history[-1].metrics["validation_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("method", ["features", "attention"])
+def test_bfloat16_compares_activations_of_a_thinner_student_in_float32(
+    candidate: TorchCandidate, data: DataSet, method: Literal["features", "attention"]
+) -> None:
+    compute = Compute(arithmetic="bfloat16")
+    thinner = apply(StructuredPrune(amount=0.5), candidate, Context(data, 0, candidate, compute=compute))
+    spec = Train(budget=Budget(steps=2), ingredients=(Distill(teacher="fixed", method=method),))
+    made = apply(spec, thinner, Context(data, 0, candidate, compute=compute))
+    assert isinstance(made, TorchCandidate)
+    assert made.history[-1].metrics["validation_accuracy"] > 0
 
 
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
