@@ -5,7 +5,7 @@ encoders, whole attention heads and feed-forward neurons go (``encoder_groups``)
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -77,6 +77,8 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
         every, skipped = _encoder_groups(spec, model, outputs, scores)
     else:
         every, skipped = _channel_groups(spec, model, example, outputs, scores)
+    if spec.criterion == "random" and spec.scope == "global":
+        every = [_drawn(group, scene.generator) for group in every]
     groups = [group for group in every if group.structure in spec.structures]
     skipped += _not_asked_for(spec, every)
     kept = _kept_per_group(spec, groups)
@@ -101,6 +103,11 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
         changes=changes,
         skipped=tuple(skipped),
     )
+
+
+def _drawn(group: _Group, generator: torch.Generator) -> _Group:
+    """Return the group with one draw for each channel: a sum of many is near its mean, and wide channels would never go first."""
+    return replace(group, scores=torch.rand(len(group.scores), generator=generator))
 
 
 def _not_asked_for(spec: StructuredPrune, groups: Sequence[_Group]) -> list[Skip]:

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -141,6 +142,18 @@ def test_hidden_neurons_of_a_perceptron_go() -> None:
     made = prune(new_candidate("mlp", {"hidden": [32, 16]}, tiny_data(), seed=0), StructuredPrune(amount=0.5))
     shapes = [(m.in_features, m.out_features) for m in made.model.modules() if isinstance(m, nn.Linear)]
     assert shapes == [(64, 16), (16, 8), (8, 4)]
+
+
+def test_random_takes_channels_of_every_layer_in_a_global_ranking_whatever_their_weights() -> None:
+    """64 neurons of 4,096 weights and 64 of 64: sums of so many draws differ by so little that the first would all stay."""
+    split = Split({"x": np.zeros((4, 4096), np.float32)}, np.arange(4))
+    network = new_candidate("mlp", {"hidden": [64, 64]}, DataSet("flat", split, split, split), seed=0)
+
+    spec = StructuredPrune(amount=0.2, criterion="random", scope="global", round_to=1)
+    kept = [shape.n_out for shape in prune(network, spec).structure.layers.values()][:2]
+
+    assert sum(kept) == 128 - round(0.2 * 128)
+    assert max(kept) < 60
 
 
 @pytest.mark.parametrize(
