@@ -58,12 +58,14 @@ class Aftermath:
         self._turn = threading.Lock()
         self._written_at_s = float("-inf")
 
-    def add(self, notes: Sequence[Note]) -> None:
-        """Take notes, and write them now unless that was done a moment ago.
+    def add(self, notes: Sequence[Note], *, may_wait: bool = False) -> None:
+        """Take notes, and write them now unless that was done a moment ago, or they may wait for the next moment.
 
         What they are about is committed and has to be answered as done, so a store that fails now is tried again later.
         """
         self._notes.extend(notes)
+        if may_wait and self._interval_s > 0:
+            return
         if self._clock.monotonic_s() - self._written_at_s < self._interval_s:
             return
         try:

@@ -221,7 +221,8 @@ class Desk:
             found = leased.get(claimant.card.id)
             if found is not None:
                 self._note_lease(found, claimant)
-        self.aftermath.add([_leased_note(one, self.roster.get(one.device_id)) for one in leased.values()])
+        notes = [_leased_note(one, self.roster.get(one.device_id)) for one in leased.values()]
+        self.aftermath.add(notes, may_wait=True)  # the board has its order by then
         self._settle_work(claimants, leased, waiting, count)
         answered: set[str] = set()
         answers: list[Leased | Exception | None] = []

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
@@ -27,6 +27,8 @@ from edgefleet_controller.runs.faults import failure_of, why_quarantine, with_fa
 from edgefleet_controller.runs.records import comparison_result_of, result_of
 
 JsonObject = dict[str, Any]
+_RESULTS: Final = insert(Result.metadata.tables[Result.__tablename__])
+"""Past the ORM, which would look at each row."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,8 @@ def complete_all(
 
     A report that contradicts its order, device or samples fails the run and is not stored.
     """
-    ids = sorted({one.request.run_id for one in handed})
-    locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update()
-    runs = {run.id: run for run in session.scalars(locked.execution_options(populate_existing=True))}
-    stored = {
-        row.run_id: (row.attempt, row.report_sha256)
-        for row in session.execute(
-            select(Result.run_id, Result.attempt, Result.report_sha256).where(Result.run_id.in_(ids))
-        )
-    }
-    names, rows = _variant_names(session, runs.values()), _Rows()
+    runs, names = _locked(session, {one.request.run_id for one in handed})
+    stored, rows = _accepted(session, [one for one in handed if not _is_held(runs, one)]), _Rows()
     answers: list[Completion | Exception] = []
     for one in handed:
         run = runs.get(one.request.run_id)
@@ -115,6 +109,31 @@ def complete_all(
     return answers
 
 
+def _locked(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run], dict[str, str]]:
+    """The runs by identifier, locked, and the names of their variants."""
+    query = select(Run, Variant.name).outerjoin(Variant, Variant.id == Run.variant_id).where(Run.id.in_(run_ids))
+    locked = query.order_by(Run.id).with_for_update(of=Run).execution_options(populate_existing=True)
+    found = session.execute(locked).all()
+    return {run.id: run for run, _ in found}, {
+        run.variant_id: name for run, name in found if run.variant_id is not None
+    }
+
+
+def _is_held(runs: Mapping[str, Run], one: Handed) -> bool:
+    """Whether the report is about the present attempt, so that no report of it can have been accepted yet."""
+    run = runs.get(one.request.run_id)
+    return run is not None and run.state == "leased" and run.attempt == one.request.attempt
+
+
+def _accepted(session: Session, handed: Sequence[Handed]) -> dict[str, tuple[int, str]]:
+    """Attempt and hash of the reports that were accepted of these runs."""
+    if not handed:
+        return {}
+    query = select(Result.run_id, Result.attempt, Result.report_sha256)
+    rows = session.execute(query.where(Result.run_id.in_({one.request.run_id for one in handed})))
+    return {row.run_id: (row.attempt, row.report_sha256) for row in rows}
+
+
 @dataclass
 class _Rows:
     """What a batch writes beside the runs' own rows."""
@@ -127,7 +146,7 @@ class _Rows:
         """Insert and update many rows by few statements."""
         session.flush()
         if self.results:
-            session.execute(insert(Result), self.results)
+            session.execute(_RESULTS, self.results)
         session.add_all(self.comparisons)
         session.flush()
         changed = [one for one in self.devices if len(one) > 1]
@@ -210,12 +229,6 @@ def _note(run: Run, report: RunReport, names: Mapping[str, str]) -> Note:
         variant_name=names.get(run.variant_id or ""),
         is_end=True,
     )
-
-
-def _variant_names(session: Session, runs: Any) -> dict[str, str]:
-    ids = {run.variant_id for run in runs if run.variant_id is not None}
-    rows = session.execute(select(Variant.id, Variant.name).where(Variant.id.in_(ids))) if ids else ()
-    return {row.id: row.name for row in rows}
 
 
 def _bookkeeping(session: Session, run: Run, card: Card, quarantine_after: int) -> JsonObject:

@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
-from tests.integration.controller.conftest import Fleet
+from tests.integration.controller.conftest import Fleet, StartFleet
 
 from edgefleet_agent.wire.messages import ClaimRequest
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Run
+from edgefleet_controller.jobs.repository import events_after
 from edgefleet_controller.runs import service
 from edgefleet_controller.runs.desk import Wanted
 from edgefleet_controller.runs.leasing import Leased
@@ -36,6 +37,21 @@ def test_enqueueing_twice_queues_once(each_fleet: Fleet) -> None:
     second, _ = each_fleet.enqueue(job, device)
     assert first == second
     assert len(each_fleet.get("/v1/runs", job=job["id"])["items"]) == 1
+
+
+def test_an_order_is_not_kept_back_by_the_entry_about_it(start_fleet: StartFleet) -> None:
+    fleet = start_fleet(aftermath_s=3600)
+    device, job = fleet.add_device(), fleet.add_job()
+    fleet.enqueue(job, device)
+
+    def kinds() -> list[str]:
+        with fleet.services.database.reading() as session:
+            return [entry.kind for entry in events_after(session, job["id"], 0, 100)]
+
+    device.order()
+    assert "run_leased" not in kinds()
+    fleet.services.desk.aftermath.write()
+    assert "run_leased" in kinds()
 
 
 def test_an_empty_queue_gives_204(each_fleet: Fleet) -> None:
