@@ -1,6 +1,7 @@
-"""Figures of a classifier beyond top-1, by scikit-learn; which tasks and metrics a request may name. Torch-free.
+"""Figures of a classifier beyond top-1; which tasks and metrics a request may name. Torch-free.
 
-Loss and accuracy of a torch network are in ``evaluate``, BLEU of texts in ``text_metrics``.
+F1 and MCC are scikit-learn's to the last digits (tests compare them) and computed here, since importing it takes each
+compression or compile step longer than many of them work otherwise. Loss and accuracy of a torch network are in ``evaluate``, BLEU of texts in ``text_metrics``.
 """
 
 from collections.abc import Mapping
@@ -64,16 +65,27 @@ class TaskMetrics(PredictionMetrics):
 
 
 def prediction_metrics(predicted: Array, labels: Array, *, n_classes: int) -> PredictionMetrics:
-    """Return the metrics of the classes named for n samples (n,) against labels (n,)."""
-    # loads SciPy and pandas, which takes longer than all else that the API imports; names and rules need none of it
-    from sklearn.metrics import f1_score, matthews_corrcoef
-
-    is_binary = n_classes == 2
-    return PredictionMetrics(
-        f1_binary=float(f1_score(labels, predicted, zero_division=0.0)) if is_binary else None,
-        f1_macro=float(f1_score(labels, predicted, labels=np.arange(n_classes), average="macro", zero_division=0.0)),
-        mcc=float(matthews_corrcoef(labels, predicted)),
+    """Return the metrics of the classes named for n samples (n,) against labels (n,); n >= 1, of integers of any size."""
+    classes, index = np.unique(np.concatenate((labels, predicted)), return_inverse=True)
+    of_labels, of_predicted = index[: len(labels)], index[len(labels) :]
+    n_labelled, n_named, n_right = (
+        np.bincount(each, minlength=len(classes)).astype(np.float64)
+        for each in (of_labels, of_predicted, of_labels[of_labels == of_predicted])
     )
+    f1 = dict(zip(classes.tolist(), (2 * n_right / (n_labelled + n_named)).tolist(), strict=True))
+    # a class that neither occurs nor is named has F1 0 (scikit-learn's zero_division=0)
+    return PredictionMetrics(
+        f1_binary=f1.get(1, 0.0) if n_classes == 2 else None,
+        f1_macro=sum(f1.get(each, 0.0) for each in range(n_classes)) / n_classes,
+        mcc=_matthews(n_labelled, n_named, float(n_right.sum())),
+    )
+
+
+def _matthews(n_labelled: Array, n_named: Array, n_right: float) -> float:
+    """Return Gorodkin's R_K (2004, doi:10.1016/j.compbiolchem.2004.09.006) of counts per class; 0 where it is undefined."""
+    n = float(n_labelled.sum())
+    spread = (n * n - n_labelled @ n_labelled) * (n * n - n_named @ n_named)
+    return float((n_right * n - n_labelled @ n_named) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def classification_metrics(logits: Array, labels: Array) -> TaskMetrics:

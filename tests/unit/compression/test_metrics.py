@@ -12,6 +12,7 @@ from edgefleet_compression.metrics import (
     UNSUPPORTED_TASKS,
     TaskMetrics,
     classification_metrics,
+    prediction_metrics,
     require_metric,
     require_supported,
 )
@@ -27,6 +28,34 @@ def test_binary_metrics_are_those_of_a_confusion_matrix_by_hand() -> None:
     assert found.f1_binary == pytest.approx(2 / 3)
     assert found.mcc == pytest.approx(7 / 15)
     assert found.f1_macro == pytest.approx((2 / 3 + 8 / 10) / 2)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+@pytest.mark.parametrize("n_samples", [1, 7, 400])
+@pytest.mark.parametrize("share_right", [0.0, 0.6, 1.0])
+def test_f1_and_mcc_are_scikit_learns(n_classes: int, n_samples: int, share_right: float) -> None:
+    """Also where a class never occurs, is never named, or all is one class."""
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(n_classes * n_samples)
+    for top in (1, n_classes):
+        labels = rng.integers(0, top, n_samples)
+        predicted = np.where(rng.random(n_samples) < share_right, labels, rng.integers(0, n_classes, n_samples))
+        found = prediction_metrics(predicted, labels, n_classes=n_classes)
+        macro = sklearn_metrics.f1_score(
+            labels, predicted, labels=np.arange(n_classes), average="macro", zero_division=0.0
+        )
+        assert found.f1_macro == pytest.approx(macro, abs=1e-12)
+        assert found.mcc == pytest.approx(sklearn_metrics.matthews_corrcoef(labels, predicted), abs=1e-12)
+        if n_classes == 2:
+            binary = sklearn_metrics.f1_score(labels, predicted, zero_division=0.0)
+            assert found.f1_binary == pytest.approx(binary, abs=1e-12)
+
+
+def test_a_class_that_the_model_does_not_have_is_a_wrong_one() -> None:
+    found = prediction_metrics(np.array([0, 1, 2**62, -5]), np.array([0, 1, 1, 0]), n_classes=2)
+    assert found.f1_binary == pytest.approx(2 / 3)
+    assert found.f1_macro == pytest.approx(2 / 3)
 
 
 def test_top_5_counts_the_five_best() -> None:

@@ -54,8 +54,17 @@ def test_a_child_cannot_write_files(make_child: ChildInspector, tmp_path: Path) 
     assert not (tmp_path / "x").exists() or (tmp_path / "x").stat().st_size == 0
 
 
-def test_importing_the_api_loads_no_library_that_only_a_step_needs() -> None:
-    heavy = ("torch", "onnx", "dbos", "sklearn", "scipy", "pandas", "pyarrow")
-    code = f"import sys, edgefleet_controller.app; print([m for m in {heavy} if m in sys.modules])"
+STEP_LIBRARIES = ("torch", "onnx", "dbos", "sklearn", "scipy", "pandas", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    ("module", "unused"),
+    [
+        ("edgefleet_controller.app", STEP_LIBRARIES),
+        ("edgefleet_controller.cli", (*STEP_LIBRARIES, "fastapi", "sqlalchemy", "alembic")),
+    ],
+)
+def test_what_people_wait_for_loads_no_library_that_only_others_need(module: str, unused: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {unused} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
