@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -76,11 +77,16 @@ class Fleet:
         ]
         process = self._start(command + (["--join-token", join_token] if join_token else []), "agent.log")
         wait_until(
-            lambda: any(d["online"] for d in self.json("device", "ls", "--json")) or process.poll() is not None,
+            lambda: self._has_agent() or process.poll() is not None,
             "online",
         )
         assert process.poll() is None, (self.root / "agent.log").read_text()
         return process
+
+    def _has_agent(self) -> bool:
+        token = (self.home / "operator.token").read_text().strip()
+        answer = httpx.get(f"{self.url}/v1/devices", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        return any(device["online"] for device in answer.raise_for_status().json()["items"])
 
     def _port(self) -> int:
         """The same port on every start, so that agents find a restarted controller."""
