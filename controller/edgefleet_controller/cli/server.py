@@ -62,10 +62,11 @@ def worker(
     settings, stable_name = read_settings(data_dir), name or socket.gethostname()
     configure_logging(settings.log_format)
     names = tuple(part for value in queue or [] for part in value.split(",") if part)
-    if concurrency > 1:
-        _several_workers(settings, [f"{stable_name}-{number + 1}" for number in range(concurrency)], names)
-        return
     try:
+        if concurrency > 1:
+            several = [f"{stable_name}-{number + 1}" for number in range(concurrency)]
+            _several_workers(settings, several, names, follow_stdin=follow_stdin)
+            return
         start_worker(settings, name=stable_name, queues=names, follow_stdin=follow_stdin)
     except WorkerNameTaken as err:
         fail(err.code, str(err))
@@ -73,16 +74,24 @@ def worker(
         fail("worker_options_invalid", str(err), status=2)
 
 
-def _several_workers(settings: Settings, names: Sequence[str], queues: Sequence[str]) -> None:
+def _several_workers(settings: Settings, names: Sequence[str], queues: Sequence[str], *, follow_stdin: bool) -> None:
+    from edgefleet_controller.engine.following import set_at_end_of_stdin
+    from edgefleet_controller.engine.protocol import require_queues
     from edgefleet_controller.workers.process import WorkerProcess
 
+    if queues:
+        require_queues(queues)  # here, not in each process, which would be started again and again
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     processes = [WorkerProcess(settings, name=name, queues=queues) for name in names]
     for process in processes:
         process.start()
+    if follow_stdin:
+        threading.Thread(target=set_at_end_of_stdin, args=(stop,), daemon=True).start()
     stop.wait()
+    for process in processes:
+        process.ask_to_stop()
     for process in processes:
         process.stop()
 

@@ -31,13 +31,18 @@ class WorkerProcess:
         """Start the worker and watch over it."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the worker; kill it if it does not end in time."""
+    def ask_to_stop(self) -> None:
+        """Tell the worker to end and do not wait for it, so that many can end side by side."""
         self._stopping.set()
         with self._lock:
-            process = self._process
+            if self._process is not None:
+                self._process.terminate()
+
+    def stop(self) -> None:
+        """End the worker; kill it if it does not end in time."""
+        self.ask_to_stop()
+        process = self._process
         if process is not None:
-            process.terminate()
             try:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:

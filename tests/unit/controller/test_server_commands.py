@@ -26,6 +26,16 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     assert "settings_invalid: port (or EDGEFLEET_PORT)" in outcome.stderr
 
 
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_a_queue_that_nobody_fills_is_refused_however_many_processes_would_serve_it(
+    tmp_path: Path, concurrency: str
+) -> None:
+    arguments = ["worker", "--data-dir", str(tmp_path), "--queues", "cpus", "--concurrency", concurrency]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 2
+    assert "worker_options_invalid: unknown queues ['cpus']" in outcome.stderr
+
+
 def test_the_demo_refuses_a_results_file_that_it_could_not_write_before_it_starts(tmp_path: Path) -> None:
     arguments = ["demo", "--data-dir", str(tmp_path), "--json", str(tmp_path / "missing" / "demo.json")]
     outcome = CliRunner().invoke(app, arguments)
