@@ -37,6 +37,7 @@ from edgefleet_controller.observability import endpoints as observability
 from edgefleet_controller.observability.requests import ObservedRequests
 from edgefleet_controller.people import endpoints as people
 from edgefleet_controller.problems import MEDIA_TYPE, Problem, install_problem_handlers
+from edgefleet_controller.regressions import endpoints as regressions
 from edgefleet_controller.results import endpoints as results
 from edgefleet_controller.rollouts import endpoints as rollouts
 from edgefleet_controller.runs import agent_endpoints as agent_runs
@@ -69,6 +70,7 @@ ROUTERS: Sequence[APIRouter] = (
     rollouts.agent_router,
     runs.router,
     results.router,
+    regressions.router,
     comparisons.router,
     blobs.router,
     artifacts.router,

@@ -21,6 +21,9 @@ from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.jobs import waiting
 from edgefleet_controller.lookout import Lookout
+from edgefleet_controller.regressions.delivery import deliver_due, next_due
+from edgefleet_controller.regressions.events import REGRESSIONS
+from edgefleet_controller.regressions.watch import watch_regressions
 from edgefleet_controller.rollouts.rounds import move_rollouts
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
@@ -43,6 +46,7 @@ class Sweeper:
         self._services = services
         self._rules = rules
         self._versions: dict[str, int] = {}
+        self._has_messages = False
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -57,6 +61,8 @@ class Sweeper:
             self.end_overdue_jobs,
             self.move_rollouts,
             self.wake_analyst,
+            self.watch_regressions,
+            self.find_messages,
         )
 
         def glance() -> str:
@@ -77,6 +83,7 @@ class Sweeper:
                     _repeat(self.flush_presence, settings.presence_flush_s, services.presence.has_unsaved)
                 )
                 tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
+                tasks.create_task(_repeat(self.deliver_messages, settings.scan_interval_s, lambda: self._has_messages))
                 tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
         finally:
             watch.close()
@@ -183,6 +190,21 @@ class Sweeper:
             return None
         return self._services.clock.now() + ROLLOUT_SCANS * timedelta(seconds=self._services.settings.scan_interval_s)
 
+    def watch_regressions(self) -> datetime | None:
+        """Look for changes in what was measured again; when to look at results that are too young now."""
+        return watch_regressions(self._services)
+
+    def find_messages(self) -> datetime | None:
+        """Note whether messages to webhooks are due; when the next one is. Sending has a round of its own: it may take long."""
+        due_at = next_due(self._services)
+        self._has_messages = due_at is not None and due_at <= self._services.clock.now()
+        return due_at
+
+    def deliver_messages(self) -> None:
+        """Tell webhooks of changes; a message that is not taken is tried again later."""
+        self._has_messages = False
+        deliver_due(self._services)
+
     def restart_queued_jobs(self) -> None:
         """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""
         moment = self._services.clock.now() - timedelta(seconds=self._services.settings.restart_queued_after_s)
@@ -217,6 +239,9 @@ def make_listener(services: Services) -> Callable[[Change], None]:
     def on_change(change: Change) -> None:
         if change.topic in ("job", "comparison"):
             services.wakeups.notify(f"{change.topic}:{change.key}")
+            return
+        if change.topic == "regression":
+            services.wakeups.notify(REGRESSIONS)
             return
         if change.topic in NEWS_TOPICS:
             services.desk.hear(change)

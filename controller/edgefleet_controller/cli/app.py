@@ -10,6 +10,7 @@ from edgefleet_controller.cli.jobs import job_app
 from edgefleet_controller.cli.keys import key_app
 from edgefleet_controller.cli.models import model_app
 from edgefleet_controller.cli.people import audit, password, project_app, user_app, whoami
+from edgefleet_controller.cli.regressions import regression_app, webhook_app
 from edgefleet_controller.cli.report import export, report
 from edgefleet_controller.cli.results import front, results
 from edgefleet_controller.cli.rollouts import rollout_app
@@ -50,6 +51,8 @@ app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)
 app.add_typer(comparison_app, name="comparison")
+app.add_typer(regression_app, name="regression")
+app.add_typer(webhook_app, name="webhook")
 app.add_typer(run_app, name="run")
 app.add_typer(file_app, name="file")
 app.command("targets")(list_targets)

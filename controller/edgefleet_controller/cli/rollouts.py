@@ -58,7 +58,7 @@ def status(
 
 @rollout_app.command("cancel")
 def cancel(
-    rollout_id: Annotated[str, typer.Argument(metavar="ID")],
+    rollout_id: Annotated[str, typer.Argument(metavar="ID", help="Identifier of the rollout.")],
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,

@@ -10,10 +10,11 @@ from edgefleet_controller.client.devices import DeviceCalls
 from edgefleet_controller.client.job import Job
 from edgefleet_controller.client.jobs import JobCalls
 from edgefleet_controller.client.models import ModelCalls
+from edgefleet_controller.client.regressions import RegressionCalls
 from edgefleet_controller.client.results import ResultCalls
 
 
-class Client(DeviceCalls, ModelCalls, JobCalls, ComparisonCalls, ResultCalls, AdministrationCalls):
+class Client(DeviceCalls, ModelCalls, JobCalls, ComparisonCalls, ResultCalls, RegressionCalls, AdministrationCalls):
     """A connection to one controller; usable as a context manager, not to be shared between threads while closing."""
 
     def submit(

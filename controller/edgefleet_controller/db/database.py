@@ -17,7 +17,17 @@ from edgefleet_controller.db.scoping import limit_to_caller
 
 BUSY_TIMEOUT_MS = 30_000
 
-Topic = Literal["device", "device_changed", "requirement", "lease", "job", "comparison", "job_created", "job_cancelled"]
+Topic = Literal[
+    "device",
+    "device_changed",
+    "requirement",
+    "lease",
+    "job",
+    "comparison",
+    "job_created",
+    "job_cancelled",
+    "regression",
+]
 
 
 class Change(NamedTuple):

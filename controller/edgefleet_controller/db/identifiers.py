@@ -4,7 +4,25 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["dev", "jtk", "mod", "ana", "job", "var", "run", "cmp", "usr", "prj", "tok", "wrk", "rel", "rol"]
+Prefix = Literal[
+    "dev",
+    "jtk",
+    "mod",
+    "ana",
+    "job",
+    "var",
+    "run",
+    "cmp",
+    "usr",
+    "prj",
+    "tok",
+    "wrk",
+    "rel",
+    "rol",
+    "reg",
+    "whk",
+    "dlv",
+]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -29,7 +29,6 @@ NO_COMMAND = {
     "health": "`status` asks whether the controller is ready, which holds more",
     "open_job": "an object for programs; commands work with documents",
     "submit": "an object for programs; `job submit` uses submit_job",
-    "result_table": "an object for programs; `results` and `export` print its rows",
 }
 """Calls that no command makes, and why."""
 
