@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
-from tests.integration.controller.conftest import FakeInspector, Fleet, _serving, device_facts
+from tests.integration.controller.conftest import Fleet, _serving, device_facts
 
 from edgefleet_agent.statistics import summarize_latency, wilson_interval
 from edgefleet_agent.wire.report import BlobRef, RunReport
@@ -84,6 +84,20 @@ class Seeded:
     hostile_device_id: str
 
 
+class MadeUpInspector:
+    """Takes every file for the same small residual network."""
+
+    def inspect(self, path: Path) -> JsonObject:
+        return {
+            "format": "onnx",
+            "inputs": [{"name": "x", "shape": [None, 1, 16, 16], "dtype": "float32"}],
+            "outputs": [{"name": "y", "shape": [None, 10], "dtype": "float32"}],
+            "n_parameters": 777_290,
+            "opset": 13,
+            "operators": ["Conv", "Gemm", "Relu"],
+        }
+
+
 @contextmanager
 def serving(folder: Path, *, seeded: bool = True) -> Iterator[Fleet]:
     """A controller on loopback whose clock stands at the present moment."""
@@ -94,7 +108,7 @@ def serving(folder: Path, *, seeded: bool = True) -> Iterator[Fleet]:
     )
     clock = FakeClock(datetime.now(UTC))
     settings = Settings(data_dir=folder, aftermath_s=0, run_analyses=False, **intervals)  # type: ignore[arg-type]
-    app = create_app(settings, engine=InMemoryEngine(), clock=clock, inspector=FakeInspector())
+    app = create_app(settings, engine=InMemoryEngine(), clock=clock, inspector=MadeUpInspector())
     with _serving(app) as url:
         fleet = Fleet(url, app.state.services, clock)
         fleet.app = app
@@ -140,9 +154,7 @@ def _add_board(fleet: Fleet, board: Board) -> str:
         "n_cores": 4,
         "memory_bytes": 4_000_000_000,
         "labels": {"room": "lab"},
-        "sensors": [{"chip": "ina226", "scope": board.sensor, "address": "0x40", "status": "ok"}]
-        if board.sensor
-        else [],
+        "sensors": [{"chip": "ina226", "scope": board.sensor, "address": "0x40"}] if board.sensor else [],
     }
     body = {"join_token": created["join_token"], "facts": facts}
     answer = fleet.anonymous.post("/agent/v1/enrol", json=body)

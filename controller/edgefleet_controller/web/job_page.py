@@ -109,6 +109,8 @@ def _words(name: str) -> str:
 def front_of(rows: Sequence[VariantRow]) -> Chart:
     """Accuracy against latency, each board apart: filled points are on the front of their board."""
     drawn = [row for row in rows if _is_drawn(row)]
+    # simulated figures stand beside measured ones only where they are asked for, on the page of the front
+    drawn = [row for row in drawn if row.provenance == "measured"] or drawn
     groups = dict.fromkeys((row.device_name, row.provenance) for row in drawn)
     series = []
     for device, provenance in groups:

@@ -9,7 +9,19 @@ from fastapi.exceptions import WebSocketRequestValidationError
 
 from edgefleet_controller.errors import ControllerError
 from edgefleet_controller.services import Services
-from edgefleet_controller.web import assets, devices, entrance, fleet, front, jobs, models, results, runs
+from edgefleet_controller.web import (
+    administration,
+    assets,
+    devices,
+    entrance,
+    fleet,
+    front,
+    jobs,
+    models,
+    new_job,
+    results,
+    runs,
+)
 from edgefleet_controller.web.live import make_page_listener
 from edgefleet_controller.web.rendering import error_page, wants_page
 
@@ -18,11 +30,13 @@ ROUTERS: Sequence[APIRouter] = (
     entrance.router,
     fleet.router,
     devices.router,
+    new_job.router,  # before the page of one job, whose address it would be
     jobs.router,
     models.router,
     runs.router,
     results.router,
     front.router,
+    administration.router,
 )
 Handler = Callable[[Request, Exception], Any]
 
