@@ -53,7 +53,8 @@ class Settings(BaseSettings):
         description="key that orders are signed with; default is <data_dir>/signing.key. API hosts share it",
     )
     require_device_key: bool = Field(
-        default=False, description="refuse to enrol agents that are too old to have a key of their own"
+        default=False,
+        description="refuse agents that are too old to have a key and to check orders, also those enrolled before",
     )
     credential_life_s: float = Field(
         default=30 * 86400.0, gt=0, description="age at which a device is asked to renew its credential"

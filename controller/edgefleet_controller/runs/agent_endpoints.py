@@ -29,6 +29,11 @@ from edgefleet_controller.signing.orders import sign_order
 
 router = APIRouter(prefix="/agent/v1", tags=["agent"], route_class=AgentRoute)
 JSON = "application/json"
+SIGNING_PROTOCOL = 2
+"""The first version whose agents name a number in each claim and check what is signed for it."""
+UNSIGNED_REFUSED = (
+    "This controller hands out signed orders only, which the agent is too old to check; install a newer agent."
+)
 COME_BACK_S = (5, 30)
 """Between these many seconds a refused claim is told to come back, at random: not all agents at once."""
 
@@ -38,6 +43,8 @@ async def claim(body: ClaimRequest, device_id: DeviceId, services: ServicesOf, r
     """Lease the device's next run; held open for up to `wait_s` seconds while there is none."""
     if body.protocol < MINIMUM_PROTOCOL:
         raise UpgradeRequired(minimum_protocol=MINIMUM_PROTOCOL)
+    if services.settings.require_device_key and body.nonce is None and not body.draining:
+        raise UpgradeRequired(UNSIGNED_REFUSED, minimum_protocol=SIGNING_PROTOCOL)
     found = await wait_for_claim(services, device_id, body, request.is_disconnected)
     desk = services.desk
     headers = {OFFER_HEADER: "1"} if desk.offers.is_due(desk.roster.get(device_id)) else {}

@@ -258,6 +258,21 @@ def test_agents_without_a_key_may_be_refused(start_fleet: StartFleet) -> None:
     assert enrol(fleet, token).json()["code"] == "device_key_refused"
 
 
+def test_a_controller_may_hand_out_signed_orders_only(start_fleet: StartFleet) -> None:
+    """Boards that enrolled before this was asked for are refused too, and may still say goodbye."""
+    before = start_fleet()
+    old = before.add_device("old")
+    fleet = start_fleet(require_device_key=True, database_url=before.services.settings.resolved_database_url)
+    body = {"wait_s": 0, "facts_sha256": "f" * 64}
+    refused = fleet.anonymous.post("/agent/v1/claim", json=body, headers=old.headers)
+    assert (refused.status_code, refused.json()["code"]) == (426, "upgrade_required")
+    assert refused.json()["minimum_protocol"] == 2
+    checked = fleet.anonymous.post("/agent/v1/claim", json=body | {"nonce": "0" * 32}, headers=old.headers)
+    assert checked.status_code in (200, 204)
+    leaving = fleet.anonymous.post("/agent/v1/claim", json=body | {"draining": True}, headers=old.headers)
+    assert leaving.status_code == 204
+
+
 def test_guessing_join_tokens_is_slowed_down(start_fleet: StartFleet) -> None:
     fleet = start_fleet(failures_per_min=3)
     answers = [enrol(fleet, f"ejt_{number}", name="n") for number in range(4)]
