@@ -11,7 +11,7 @@ from edgefleet_controller.auth.guard import PrincipalOf
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.tables import Regression, Webhook, WebhookDelivery
-from edgefleet_controller.errors import NotFound
+from edgefleet_controller.errors import InvalidRequest, NotFound
 from edgefleet_controller.pagination import Page, PageQuery, fetch_page
 from edgefleet_controller.regressions import repository
 from edgefleet_controller.regressions.events import stream_regressions
@@ -46,6 +46,8 @@ async def stream_found_regressions(
     services: ServicesOf, request: Request, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """A stream of server-sent events, one for each change when it is found."""
+    if "text/event-stream" not in request.headers.get("Accept", ""):
+        raise InvalidRequest("This address is a stream of events; ask for it with Accept: text/event-stream.")
     events = stream_regressions(services, request, last_event_id)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)

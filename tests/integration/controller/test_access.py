@@ -185,6 +185,8 @@ PLACEHOLDERS = {
     "{token_id}": "x",
     "{analysis_id}": "x",
     "{rollout_id}": "x",
+    "{regression_id}": "x",
+    "{webhook_id}": "x",
     "{version}": "x",
     "{name:path}": "x",
     "{action}": "hold",

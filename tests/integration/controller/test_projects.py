@@ -15,7 +15,7 @@ from tests.integration.controller.conftest import (
 )
 from tests.integration.controller.test_access import ADMIN, OPERATOR, VIEWER, concrete
 
-from edgefleet_controller.db.tables import Analysis
+from edgefleet_controller.db.tables import Analysis, Regression
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,6 +37,12 @@ def two(fleet: Fleet) -> Iterator[TwoProjects]:
         yield made
 
 
+NOT_SHOWN = {
+    "GET /v1/artifacts/{sha256}/manifest",  # the fixture's artifact has none
+    "GET /v1/regression-events",  # a stream, which answers only those who ask for one
+}
+
+
 @pytest.fixture
 def each_two(each_fleet: Fleet) -> Iterator[TwoProjects]:
     """The same on each back end."""
@@ -54,6 +60,26 @@ def analysis_of(model_sha256: str) -> Analysis:
         result={},
         created_at=NOW,
         requested_at=NOW,
+    )
+
+
+def regression_of(project_id: str, device_id: str, run_id: str) -> Regression:
+    return Regression(
+        id="reg_theirs",
+        project_id=project_id,
+        device_id=device_id,
+        artifact_sha256="a" * 64,
+        run_id=run_id,
+        changed_run_id=run_id,
+        figure="latency_p50_ms",
+        direction="worse",
+        ratio=1.1,
+        before=10.0,
+        after=11.0,
+        n_before=10,
+        n_after=3,
+        p_value=0.001,
+        created_at=NOW,
     )
 
 
@@ -78,6 +104,9 @@ def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
         model = owner.get("/v1/models").json()["items"][0]
         with fleet.services.database.writing() as session:
             session.add(analysis_of(model["blob_sha256"]))
+            session.add(regression_of(project["id"], device.device_id, run_id))
+        hook = owner.post("/v1/webhooks", json={"url": "https://hook.example/"})
+        assert hook.status_code == 201, hook.text
         theirs = {
             "{device_id}": device.device_id,
             "{job_id}": job["id"],
@@ -85,6 +114,8 @@ def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
             "{model_id}": model["id"],
             "{analysis_id}": "ana_theirs",
             "{comparison_id}": comparison.json()["id"],
+            "{regression_id}": "reg_theirs",
+            "{webhook_id}": hook.json()["id"],
             "{sha256}": artifact,
             "{project_id}": project["id"],
             "{user_id}": "admin-theirs",
@@ -109,13 +140,13 @@ def test_every_route_with_an_identifier_finds_only_one_s_own(two: TwoProjects) -
 
 def test_the_owner_finds_all_of_it(each_two: TwoProjects) -> None:
     two = each_two
-    for route in sorted(VIEWER - {"GET /v1/artifacts/{sha256}/manifest"}):  # the fixture's artifact has none
+    for route in sorted(VIEWER - NOT_SHOWN):
         method, path = route.split(" ")
         answer = two.owner.request(method, concrete(path, two.theirs), params={"job": two.theirs["{job_id}"]})
         assert answer.status_code == 200, f"{route}: {answer.status_code} {answer.text}"
 
 
-@pytest.mark.parametrize("path", ["devices", "models", "jobs", "runs", "comparisons"])
+@pytest.mark.parametrize("path", ["devices", "models", "jobs", "runs", "comparisons", "regressions", "webhooks"])
 def test_lists_hold_one_s_own_only(two: TwoProjects, path: str) -> None:
     assert two.stranger.get(f"/v1/{path}").json()["items"] == []
     assert len(two.owner.get(f"/v1/{path}").json()["items"]) > 0
