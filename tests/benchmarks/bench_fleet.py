@@ -5,16 +5,18 @@ what they were made of. CPU is the user and system time of the controller's proc
 connections on loopback; ratios are to a hello endpoint of the same app in the same round.
 
     python tests/benchmarks/bench_fleet.py [--quick] [--only ratios,held,...] [--backends sqlite,postgresql] [--out FILE]
+        [--seeds 1-100]
 """
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "agent", "controller", "compression", "deploy")]
 from tests.benchmarks.fleet_load.controller_process import ControllerProcess, controller_running  # noqa: E402
 from tests.benchmarks.fleet_load.draining import measure_drain  # noqa: E402
-from tests.benchmarks.fleet_load.fault_runs import run_fault_schedules  # noqa: E402
+from tests.benchmarks.fleet_load.fault_runs import run_fault_schedules, seeds_of, together  # noqa: E402
 from tests.benchmarks.fleet_load.holding import measure_dispatch, measure_held, measure_reconnect  # noqa: E402
 from tests.benchmarks.fleet_load.postgres import PostgresServer, postgres_running  # noqa: E402
 from tests.benchmarks.fleet_load.process_schedules import figures_of, run_process_schedules  # noqa: E402
@@ -74,10 +76,10 @@ async def drain(controller: ControllerProcess, quick: bool) -> JsonObject:
     return await measure_drain(controller, sizes, n_agents=20 if quick else 100)
 
 
-def faults(server: PostgresServer | None, quick: bool) -> JsonObject:
-    """Random schedules with crash points, inside this process."""
+def faults(server: PostgresServer | None, seeds: Sequence[int]) -> JsonObject:
+    """Random schedules with crash points, inside this process, one for each seed."""
     url = server.create_database() if server is not None else None
-    return run_fault_schedules(url, n_schedules=20 if quick else 1000, first_seed=1)
+    return run_fault_schedules(url, seeds)
 
 
 def processes(server: PostgresServer | None, quick: bool) -> JsonObject:
@@ -87,7 +89,6 @@ def processes(server: PostgresServer | None, quick: bool) -> JsonObject:
         return figures_of(run_process_schedules(Path(folder), url, server, n_schedules=10 if quick else 30, seed=1))
 
 
-FAULTS: dict[str, Callable[[PostgresServer | None, bool], JsonObject]] = {"faults": faults, "processes": processes}
 MEASURES: dict[str, Measure] = {
     "ratios": ratios,
     "artifact": artifact,
@@ -120,24 +121,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small fleets: to see that it works, not for figures")
     parser.add_argument(
-        "--only", default=",".join([*MEASURES, *FAULTS]), help="parts to measure; others keep the file's figures"
+        "--only",
+        default=",".join([*MEASURES, "faults", "processes"]),
+        help="parts to measure; others keep the file's figures",
     )
     parser.add_argument("--backends", default=",".join(BACKENDS))
+    parser.add_argument("--seeds", help="of the part faults, such as 1-100; added to those that the file has (1-1000)")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    wanted = arguments.only.split(",")
-    found: JsonObject = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    seeds = seeds_of(arguments.seeds or ("1-20" if arguments.quick else "1-1000"))
     for name in arguments.backends.split(","):
-        details = found.setdefault("details", {}).setdefault(name, {})
         with server_of(name) as server:
-            for part in wanted:
-                details[part] = measure_part(part, server, quick=arguments.quick)
-                say(f"{name} {part}: {json.dumps(details[part])}")
-        found.setdefault("backends", {})[name] = figures_of_backend(details)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+            for part in arguments.only.split(","):
+                figures = measure_part(part, server, quick=arguments.quick, seeds=seeds)
+                say(f"{name} {part}: {json.dumps(figures)}")
+                found = store(arguments.out, name, part, figures)
     say(json.dumps(found["backends"], indent=2))
     return 0
+
+
+def store(out: Path, backend: str, part: str, figures: JsonObject) -> JsonObject:
+    """Write a part's figures into the file, which other runs may write at the same time; returns the whole of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found: JsonObject = json.loads(out.read_text()) if out.exists() else {}
+        details = found.setdefault("details", {}).setdefault(backend, {})
+        details[part] = together(details.get(part), figures) if part == "faults" else figures
+        found.setdefault("backends", {})[backend] = figures_of_backend(details)
+        out.write_text(json.dumps(found, indent=2) + "\n")
+    return found
 
 
 @contextlib.contextmanager
@@ -150,11 +163,16 @@ def server_of(backend: str) -> Iterator[PostgresServer | None]:
         yield server
 
 
-def measure_part(part: str, server: PostgresServer | None, *, quick: bool) -> JsonObject:
+def measure_part(part: str, server: PostgresServer | None, *, quick: bool, seeds: Sequence[int]) -> JsonObject:
     """One part over a fresh store, with the conditions it was measured under."""
     conditions: JsonObject = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": os.getloadavg()[0]}
     started_s = time.monotonic()
-    figures = FAULTS[part](server, quick) if part in FAULTS else _measure_load(part, server, quick=quick)
+    if part == "faults":
+        figures = faults(server, seeds)
+    elif part == "processes":
+        figures = processes(server, quick)
+    else:
+        figures = _measure_load(part, server, quick=quick)
     took = {"took_s": round(time.monotonic() - started_s, 1), "load_after": os.getloadavg()[0], "quick": quick}
     return figures | {"conditions": conditions | took}
 

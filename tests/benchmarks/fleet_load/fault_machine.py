@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.benchmarks.fleet_load.asgi_process import without_threads
 from tests.benchmarks.fleet_load.crash_points import crashing
-from tests.benchmarks.fleet_load.faulty_fleet import NO_FAULT, Delivery, Fault, FaultyFleet, SimulatedAgent, unfinished
+from tests.benchmarks.fleet_load.faulty_fleet import (
+    LEASE_S,
+    NO_FAULT,
+    Delivery,
+    Fault,
+    FaultyFleet,
+    SimulatedAgent,
+    unfinished,
+)
 from tests.benchmarks.fleet_load.reference_model import Kind, Violation
 
 from edgefleet_controller.db.database import Database
@@ -21,17 +29,19 @@ from edgefleet_controller.db.tables import Base
 
 CALM_ROUNDS = 60
 N_STEPS = 30
-crash_points = st.one_of(st.none(), st.none(), st.none(), st.integers(0, 30))
+REQUEST_OPERATIONS, ROUND_OPERATIONS = 10, 40
+"""About as many operations on the store as a request, and a sweeper's round, has."""
+crash_points = st.one_of(st.none(), st.none(), st.none(), st.integers(0, ROUND_OPERATIONS))
+request_crash_points = st.one_of(st.none(), st.none(), st.none(), st.integers(0, REQUEST_OPERATIONS))
 deliveries = st.sampled_from([*[Delivery.NORMAL] * 5, *Delivery])
-faults = st.builds(Fault, delivery=deliveries, crash_at=crash_points)
+faults = st.builds(Fault, delivery=deliveries, crash_at=request_crash_points)
 indices = st.integers(0, 2)
 
 
 class FaultMachine(RuleBasedStateMachine):
-    """One schedule. ``make_fleet`` gives a fleet over an empty store; ``on_end`` hears of every schedule that ended."""
+    """One schedule. ``make_fleet`` gives a fleet over an empty store."""
 
     make_fleet: Callable[[], FaultyFleet]
-    on_end: Callable[[], None]
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +56,7 @@ class FaultMachine(RuleBasedStateMachine):
         self.fleet.submit([0, 1, 2], n_variants, NO_FAULT)
         while self.fleet.undispatched:
             self.dispatch(None, repeats=False)
+        self.fleet.sweep(None)  # by which the controller hears of what another process queued
 
     @rule(devices=st.lists(indices, min_size=1, max_size=3, unique=True), n_variants=st.integers(1, 2), fault=faults)
     def submit(self, devices: list[int], n_variants: int, fault: Fault) -> None:
@@ -78,19 +89,45 @@ class FaultMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, fails: bool, fault: Fault) -> None:
         self.fleet.finish(data.draw(st.sampled_from(self.busy())), fails=fails, fault=fault)
 
-    @precondition(lambda self: self.idle())
-    @rule(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
-        """Agents mostly work as they should."""
-        self.fleet.claim(data.draw(st.sampled_from(self.idle())), NO_FAULT)
+    @rule(index=indices, beats=st.booleans(), fault=faults)
+    def go_on(self, index: int, beats: bool, fault: Fault) -> None:
+        """An agent does what comes next: it takes a run, says that it works, hands in its report."""
+        agent = self.fleet.agents[index]
+        if agent.order is None:
+            self.fleet.claim(agent, fault)
+        elif beats:
+            self.fleet.heartbeat(agent, fault)
+        else:
+            self.fleet.finish(agent, fails=False, fault=fault)
+
+    @rule(index=indices, crash_at=st.integers(0, REQUEST_OPERATIONS))
+    def go_on_against_a_crash(self, index: int, crash_at: int) -> None:
+        """The controller dies while it hands out a run or takes in a report."""
+        agent, fault = self.fleet.agents[index], Fault(crash_at=crash_at)
+        if agent.order is None:
+            self.fleet.claim(agent, fault)
+        else:
+            self.fleet.finish(agent, fails=False, fault=fault)
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), is_report=st.booleans(), arrives_now=st.booleans())
+    def be_overtaken(self, data: st.DataObject, is_report: bool, arrives_now: bool) -> None:
+        """A write is under way for longer than its lease; its agent was killed, and has begun the next attempt meanwhile."""
+        agent = data.draw(st.sampled_from(self.busy()))
+        if is_report:
+            self.fleet.finish(agent, fails=False, fault=Fault(Delivery.DELAYED))
+        else:
+            self.fleet.heartbeat(agent, Fault(Delivery.DELAYED))
+        agent.die()
+        self.fleet.clock.advance(LEASE_S + 1)
+        self.fleet.sweep(None)
+        self.fleet.claim(agent, NO_FAULT)
+        if arrives_now:
+            self.fleet.deliver(len(self.fleet.delayed) - 1, None)
 
     def busy(self) -> list[SimulatedAgent]:
         """Agents that believe that they hold a run."""
         return [agent for agent in self.fleet.agents if agent.order is not None]
-
-    def idle(self) -> list[SimulatedAgent]:
-        """Agents that would take a run."""
-        return [agent for agent in self.fleet.agents if agent.order is None and not agent.is_revoked]
 
     @precondition(lambda self: any(agent.spool for agent in self.fleet.agents))
     @rule(fault=faults)
@@ -103,12 +140,12 @@ class FaultMachine(RuleBasedStateMachine):
         self.fleet.agents[index].die()
 
     @precondition(lambda self: self.fleet.delayed)
-    @rule(data=st.data(), crash_at=crash_points)
+    @rule(data=st.data(), crash_at=request_crash_points)
     def deliver(self, data: st.DataObject, crash_at: int | None) -> None:
         self.fleet.deliver(data.draw(st.integers(0, len(self.fleet.delayed) - 1)), crash_at)
 
     @precondition(lambda self: self.fleet.sent)
-    @rule(data=st.data(), crash_at=crash_points)
+    @rule(data=st.data(), crash_at=request_crash_points)
     def repeat(self, data: st.DataObject, crash_at: int | None) -> None:
         self.fleet.repeat(data.draw(st.integers(0, len(self.fleet.sent) - 1)), crash_at)
 
@@ -154,10 +191,17 @@ class FaultMachine(RuleBasedStateMachine):
         try:
             if not self.fleet.is_broken:
                 calm_down(self.fleet)
-                type(self).on_end()
+                self.on_end()
         finally:
-            self.fleet.close()
-            self._installed.close()
+            self.close()
+
+    def close(self) -> None:
+        """End the controller, judged or not."""
+        self.fleet.close()
+        self._installed.close()
+
+    def on_end(self) -> None:
+        """Every run has ended, and nothing was found."""
 
 
 def calm_down(fleet: FaultyFleet) -> None:
@@ -167,7 +211,9 @@ def calm_down(fleet: FaultyFleet) -> None:
     while fleet.delayed:
         fleet.deliver(0, None)
     while fleet.undispatched:
-        fleet.dispatch(fleet.undispatched.pop(0), None)
+        fleet.dispatch(fleet.undispatched[0], None)
+        fleet.dispatched.append(fleet.undispatched.pop(0))
+    fleet.require_all_runs()
     working = [agent for agent in fleet.agents if not agent.is_revoked]
     for agent in working:
         fleet.change_device(agent, "release", NO_FAULT)
@@ -209,7 +255,7 @@ def schedule_settings(n_schedules: int, *, shrinks: bool) -> Any:
 
 
 @contextmanager
-def machine_over(database_url: str | None, on_end: Callable[[], None]) -> Iterator[type[FaultMachine]]:
+def machine_over(database_url: str | None) -> Iterator[type[FaultMachine]]:
     """The machine over one store (None: SQLite in memory-backed files), emptied before each schedule."""
     folder = Path(tempfile.mkdtemp(prefix="edgefleet-faults-", dir=memory_folder()))
     url = database_url or f"sqlite:///{folder / 'edgefleet.db'}"
@@ -225,7 +271,7 @@ def machine_over(database_url: str | None, on_end: Callable[[], None]) -> Iterat
                     connection.execute(table.delete())
         return FaultyFleet(folder, url)
 
-    members = {"make_fleet": staticmethod(make), "on_end": staticmethod(on_end)}
+    members = {"make_fleet": staticmethod(make)}
     try:
         yield type("FaultMachineHere", (FaultMachine,), members)
     finally:

@@ -205,6 +205,13 @@ class FaultyFleet:
         operation = Operation("dispatch", variant_ids=frozenset([wanted.variant_id]))
         self._try(operation, lambda: queue_runs(services, wanted), crash_at, kills=False)
 
+    def require_all_runs(self) -> None:
+        """Violation if a device has no run of a variant that was dispatched to it."""
+        there = {(row.variant_id, row.device_id) for row in self.model.rows.values()}
+        wanted = {(one.variant_id, device_id) for one in self.dispatched for device_id in one.device_ids}
+        if missing := wanted - there:
+            raise Violation(Kind.LOST, f"dispatched, and not there: {missing}")
+
     def sweep(self, crash_at: int | None) -> None:
         """One round of everything that recurs."""
 
@@ -292,7 +299,9 @@ class FaultyFleet:
         if operation.name == "claim" and status == 200 and answer is not None and answer.json()["order"]:
             order = answer.json()["order"]
             operation = replace(operation, run_id=order["run_id"], attempt=order["attempt"])
-        revoked = frozenset(agent.identity.device_id for agent in self.agents if agent.is_revoked)
+        revoked = frozenset(device for device, state in self.device_states().items() if state == "revoked")
+        for device_id in revoked - {one.operation.device_id for one in self.sent if one.operation.name == "revoke"}:
+            raise Violation(Kind.OTHER, f"{operation} revoked {device_id}")
         self.model.observe(
             replace(operation, status=status, at_s=self.now_s, lease_s=LEASE_S, revoked=revoked), self.look()
         )

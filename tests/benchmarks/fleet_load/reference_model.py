@@ -1,5 +1,6 @@
 """What the dispatch may do, as plain rules over rows: every difference between two looks at the store needs a reason."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,6 +77,7 @@ class ReferenceModel:
             key = (operation.run_id, operation.attempt)
             self.told_s[key] = max(self.told_s.get(key, 0.0), operation.at_s + operation.lease_s)
         _require_one_lease_each(rows)
+        _require_one_run_each(rows)
         for run_id, row in rows.items():
             before = self.rows.get(run_id)
             if before is None:
@@ -112,6 +114,12 @@ def _require_one_lease_each(rows: Rows) -> None:
     holders = [row.device_id for row in rows.values() if row.state == "leased"]
     if len(holders) != len(set(holders)):
         raise Violation(Kind.TWICE, f"a device holds two runs: {holders}")
+
+
+def _require_one_run_each(rows: Rows) -> None:
+    pairs = Counter((row.variant_id, row.device_id) for row in rows.values())
+    if twice := [pair for pair, n_runs in pairs.items() if n_runs > 1]:
+        raise Violation(Kind.TWICE, f"variants with two runs for one device: {twice}")
 
 
 def _require_new(operation: Operation, row: RunRow) -> None:
