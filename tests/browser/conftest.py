@@ -13,6 +13,8 @@ from tests.browser.seeding import Seeded, seed, serving
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
+PATIENCE_MS = 60_000
+"""For a loaded machine; what is there is found at once."""
 
 
 def find_chromium() -> str | None:
@@ -103,13 +105,33 @@ def signed_in(chromium: Any, seeded: Seeded) -> Any:
     return state
 
 
-@pytest.fixture
-def visit(chromium: Any, seeded: Seeded, signed_in: Any) -> Iterator[Visit]:
-    """A signed-in tab; the test fails if the page reported an error or violated its policy."""
+@pytest.fixture(scope="session")
+def shared_context(chromium: Any, signed_in: Any) -> Iterator[Any]:
+    """Cookies and storage that most tests share: a context of its own costs each of them as much as a page."""
     context = chromium.new_context(storage_state=signed_in, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
-    tab = Visit(context.new_page(), seeded.fleet.url)
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+def _visit(context: Any, url: str) -> Iterator[Visit]:
+    tab = Visit(context.new_page(), url)
     _watch(tab)
     yield tab
-    context.close()
+    tab.page.close()
     assert tab.problems == []
+
+
+@pytest.fixture
+def visit(shared_context: Any, seeded: Seeded) -> Iterator[Visit]:
+    """A signed-in tab; the test fails if the page reported an error or violated its policy."""
+    yield from _visit(shared_context, seeded.fleet.url)
+
+
+@pytest.fixture
+def private_visit(chromium: Any, signed_in: Any, seeded: Seeded) -> Iterator[Visit]:
+    """The same with cookies and storage of its own, for tests that change them."""
+    context = chromium.new_context(storage_state=signed_in)
+    context.set_default_timeout(PATIENCE_MS)
+    yield from _visit(context, seeded.fleet.url)
+    context.close()

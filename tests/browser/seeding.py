@@ -22,7 +22,7 @@ from edgefleet_controller.blobs import repository as blob_rows
 from edgefleet_controller.clock import FakeClock
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.migrate import upgrade_to_head
-from edgefleet_controller.db.tables import Artifact, Device, Job, JobEvent, Result, Run, Variant
+from edgefleet_controller.db.tables import Artifact, Device, Job, JobEvent, Regression, Result, Run, Variant
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.runs.records import result_of
 from edgefleet_controller.settings import Settings
@@ -335,11 +335,33 @@ class _Writer:
         artifact = self._session.query(Artifact).filter_by(key_sha256=variant.artifact_key).one()
         for ordinal in range(1, 18):
             at = self._now - timedelta(days=28 - 1.5 * ordinal)
-            run = self._run(variant, artifact, device_id, at, source.id) if ordinal == 0 else None
             p50_ms = SHAPES["joint"][0] * (1.08 if ordinal >= 12 else 1.0) * (1 + 0.004 * self._rng.normal())
             copy = self._remeasured(source, variant, at, ordinal)
             run = self._run(copy, artifact, device_id, at, copy.job_id)
             self._report(run, BOARDS[0], p50_ms, SHAPES["joint"][2], at)
+            if ordinal == 12:
+                self._change(run, artifact.sha256, device_id)
+
+    def _change(self, run: Run, artifact_sha256: str, device_id: str) -> None:
+        before = SHAPES["joint"][0]
+        row = Regression(
+            id=new_id("chg"),
+            device_id=device_id,
+            artifact_sha256=artifact_sha256,
+            run_id=run.id,
+            changed_run_id=run.id,
+            figure="latency_p50_ms",
+            direction="worse",
+            ratio=1.08,
+            before=before,
+            after=1.08 * before,
+            n_before=11,
+            n_after=6,
+            p_value=0.0003,
+            created_at=run.finished_at,
+        )
+        self._session.add(row)
+        self._session.flush()
 
     def _remeasured(self, source: Job, variant: Variant, at: datetime, ordinal: int) -> Variant:
         job = Job(

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Result, Run, Variant
+from edgefleet_controller.db.tables import Regression, Result, Run, Variant
 
 MAX_RUNS = 500
 """Of a device's last runs so many are looked at; of one artifact so many points are shown."""
@@ -78,3 +78,24 @@ def history_of(session: Session, device_id: str, artifact_sha256: str) -> list[H
         HistoryPoint(run_id, at, verdict, provenance, p50, tuple(interval) if interval else None, energy, uncertainty)
         for run_id, at, verdict, provenance, p50, interval, energy, uncertainty in session.execute(query)
     ]
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """Where a figure of an artifact changed on a device. ratio: after over before."""
+
+    figure: str
+    at: datetime
+    ratio: float
+    direction: str
+
+
+def changes_of(session: Session, device_id: str, artifact_sha256: str) -> list[ChangePoint]:
+    """The changes that were found in the artifact's history on the device, oldest first."""
+    query = (
+        select(Regression.figure, Run.finished_at, Regression.ratio, Regression.direction)
+        .join(Run, Run.id == Regression.changed_run_id)
+        .where(Regression.device_id == device_id, Regression.artifact_sha256 == artifact_sha256)
+        .order_by(Run.finished_at)
+    )
+    return [ChangePoint(figure, at, ratio, way) for figure, at, ratio, way in session.execute(query) if at is not None]

@@ -12,7 +12,14 @@ from edgefleet_controller.devices import service
 from edgefleet_controller.devices.conditions import BoardConditions, CurrentRun, current_runs, last_conditions
 from edgefleet_controller.devices.schemas import DeviceView
 from edgefleet_controller.pagination import PageRequest
-from edgefleet_controller.results.history import HistoryPoint, MeasuredArtifact, artifacts_of_device, history_of
+from edgefleet_controller.results.history import (
+    ChangePoint,
+    HistoryPoint,
+    MeasuredArtifact,
+    artifacts_of_device,
+    changes_of,
+    history_of,
+)
 from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.services import ReadSession, Services, ServicesOf
 from edgefleet_controller.web.charts import Axis, Chart, Mark, Point, Series, Table
@@ -43,6 +50,7 @@ def device_page(session: Session, services: Services, name_or_id: str, artifact:
     known = artifacts_of_device(session, row.id)
     chosen = artifact or (known[0].sha256 if known else None)
     points = history_of(session, row.id, chosen) if chosen is not None else []
+    changes = changes_of(session, row.id, chosen) if chosen is not None else []
     has_energy = any(point.energy_mj is not None for point in points)
     last, _ = runs.page_of_runs(session, PageRequest(limit=N_RUNS), None, row.id)
     return DevicePage(
@@ -51,10 +59,18 @@ def device_page(session: Session, services: Services, name_or_id: str, artifact:
         conditions=last_conditions(session, [row.id]).get(row.id),
         artifacts=known,
         chosen=chosen,
-        latency=latency_history(points) if points else None,
-        energy=energy_history(points) if has_energy else None,
+        latency=latency_history(points, _marks(changes, "latency_p50_ms")) if points else None,
+        energy=energy_history(points, _marks(changes, "energy_mj")) if has_energy else None,
         runs=last,
     )
+
+
+def _marks(changes: Sequence[ChangePoint], figure: str) -> list[Mark]:
+    return [
+        Mark(one.at.isoformat(), f"{100 * (one.ratio - 1):+.1f} %", tone="bad" if one.direction == "worse" else "good")
+        for one in changes
+        if one.figure == figure
+    ]
 
 
 def latency_history(points: Sequence[HistoryPoint], marks: Sequence[Mark] = ()) -> Chart:
