@@ -345,7 +345,7 @@ class _Writer:
     def _change(self, run: Run, artifact_sha256: str, device_id: str) -> None:
         before = SHAPES["joint"][0]
         row = Regression(
-            id=new_id("chg"),
+            id=new_id("reg"),
             device_id=device_id,
             artifact_sha256=artifact_sha256,
             run_id=run.id,
