@@ -40,6 +40,9 @@ def two(fleet: Fleet) -> Iterator[TwoProjects]:
 NOT_SHOWN = {
     "GET /v1/artifacts/{sha256}/manifest",  # the fixture's artifact has none
     "GET /v1/regression-events",  # a stream, which answers only those who ask for one
+    "GET /fleet/live",  # likewise
+    "GET /jobs/{job_id}/live",
+    "GET /results/compare",  # it needs two results
 }
 
 
@@ -119,6 +122,8 @@ def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
             "{sha256}": artifact,
             "{project_id}": project["id"],
             "{user_id}": "admin-theirs",
+            "{action}": "hold",
+            "{group}": "loss",
         }
         yield TwoProjects(fleet, theirs, owner, stranger)
 
