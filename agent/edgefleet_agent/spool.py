@@ -41,15 +41,17 @@ class Spool:
             shutil.rmtree(unfinished)
 
     def add(self, request: ReportRequest, blobs: Mapping[str, bytes]) -> SpooledRun:
-        """Store a finished run durably. ``blobs`` by any name; they are kept by their sha256."""
+        """Store a finished run durably. ``blobs`` by any name; they are kept by their sha256.
+
+        Raises OSError, and leaves nothing behind, where the disk is full or not writable.
+        """
         folder = self._pending / entry_name(request.run_id, request.attempt)
         draft = folder.with_name(folder.name + UNFINISHED)
-        (draft / BLOB_FOLDER).mkdir(parents=True)
-        for content in blobs.values():
-            _write_durably(draft / BLOB_FOLDER / hashlib.sha256(content).hexdigest(), content)
-        _write_durably(draft / REPORT_FILE, request.model_dump_json().encode())
-        for item in (draft / BLOB_FOLDER, draft):
-            _sync_folder(item)
+        try:
+            _write_draft(draft, request, blobs)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         if folder.exists():
             shutil.rmtree(folder)  # the same attempt was measured again after a restart
         draft.rename(folder)
@@ -90,6 +92,15 @@ def entry_name(run_id: str, attempt: int) -> str:
     """File-system name of an attempt; an identifier with odd characters is hashed."""
     plain = run_id if PLAIN_NAME.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()
     return "{}.{}".format(plain, attempt)
+
+
+def _write_draft(draft: Path, request: ReportRequest, blobs: Mapping[str, bytes]) -> None:
+    (draft / BLOB_FOLDER).mkdir(parents=True)
+    for content in blobs.values():
+        _write_durably(draft / BLOB_FOLDER / hashlib.sha256(content).hexdigest(), content)
+    _write_durably(draft / REPORT_FILE, request.model_dump_json().encode())
+    for item in (draft / BLOB_FOLDER, draft):
+        _sync_folder(item)
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from edgefleet_agent.client import ControllerClient
 from edgefleet_agent.errors import (
     CredentialRefused,
     DrainRequested,
+    MeasurementFailed,
     RequestRefused,
     SettingsInvalid,
     StaleAttempt,
@@ -21,10 +22,11 @@ from edgefleet_agent.inventory import facts_sha256, read_serial
 from edgefleet_agent.loop.credentials import Credentials
 from edgefleet_agent.loop.heart import Heart
 from edgefleet_agent.loop.identity import Identity, load_identity, save_identity
-from edgefleet_agent.loop.one_run import Workshop, carry_out
+from edgefleet_agent.loop.one_run import Workshop, carry_out, internal_error
 from edgefleet_agent.loop.trust import Asked
 from edgefleet_agent.loop.updating import Updating
 from edgefleet_agent.loop.uploading import upload_samples
+from edgefleet_agent.measure.artifact import Measurement
 from edgefleet_agent.settings import AgentSettings
 from edgefleet_agent.spool import Spool, SpooledRun
 from edgefleet_agent.wire.log_lines import log_context
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 PERHAPS_NEVER = frozenset({400, 403, 404, 413, 422})
 MAX_ANSWERED = 6
 """A client error that the controller calls worth a retry (a damaged upload) is believed this often."""
+
+KEEP_ATTEMPTS = 6
+"""So often is a finished run written to a disk that is full, with growing pauses."""
 
 PAUSE_S = 1.0
 """Between two claims when the controller answers without waiting."""
@@ -125,8 +130,49 @@ class Agent:
         except (Unreachable, RequestRefused) as err:
             log.warning("run %s was given up and is left to its lease: %s", order.run_id, err)
             return
+        self._keep_and_deliver(order, measurement, heart)
+
+    def _keep_and_deliver(self, order: RunOrder, measurement: Measurement, heart: Optional[Heart] = None) -> None:
+        """Put a finished run on disk and deliver it. A disk that stays full costs its figures, not the run or the agent:
+        then a report that says so is sent without being kept.
+        """
         request = ReportRequest(run_id=order.run_id, attempt=order.attempt, report=measurement.report)
-        self._deliver(self._stores.spool.add(request, measurement.blobs))
+        for n_failures in range(1, KEEP_ATTEMPTS + 1):
+            try:
+                kept = self._stores.spool.add(request, measurement.blobs)
+            except OSError as err:
+                trouble = err
+            else:
+                self._deliver(kept)
+                return
+            log.error(
+                "run %s can't be kept on disk, try %d of %d: %s", order.run_id, n_failures, KEEP_ATTEMPTS, trouble
+            )
+            if n_failures < KEEP_ATTEMPTS and not self._waits_for_disk(n_failures, trouble, heart):
+                return
+        self._report_unkept(order, trouble)
+
+    def _waits_for_disk(self, n_failures: int, trouble: OSError, heart: Optional[Heart]) -> bool:
+        """Wait a while with the lease held; False: the run belongs to somebody else now."""
+        delay_s = self._workshop.retry.delay_s(n_failures, Unreachable(str(trouble)), self._workshop.rng)
+        self._workshop.stop.wait(delay_s)
+        try:
+            if heart is not None:
+                heart.beat("keep")
+        except (StaleAttempt, RequestRefused) as err:
+            log.warning("a run whose figures waited for space belongs to somebody else now: %s", err)
+            return False
+        except MeasurementFailed as err:
+            log.info("the run was cancelled while its figures waited for space: %s", err)
+        return True
+
+    def _report_unkept(self, order: RunOrder, trouble: OSError) -> None:
+        report = self._workshop.failed(order, internal_error(trouble)).report
+        request = ReportRequest(run_id=order.run_id, attempt=order.attempt, report=report)
+        try:
+            self._persist(lambda: self._client.report(request))
+        except (StaleAttempt, RequestRefused) as err:
+            log.warning("run %s: the controller does not take the report of a full disk: %s", order.run_id, err)
 
     def deliver_spool(self) -> None:
         """Send what earlier rounds, or an agent that was killed, left behind."""
@@ -199,9 +245,7 @@ class Agent:
         refusal = self._persist(lambda: self._credentials.refusal(response, asked, self._client))
         if refusal is not None:
             log.error("run %s is refused: %s (%s)", order.run_id, refusal.message, refusal.code.value)
-            report = self._workshop.failed(order, refusal).report
-            request = ReportRequest(run_id=order.run_id, attempt=order.attempt, report=report)
-            self._deliver(self._stores.spool.add(request, {}))
+            self._keep_and_deliver(order, self._workshop.failed(order, refusal))
             return None
         if response.rotate_credential:
             renewed = self._credentials.renew(self._known(), self._client)

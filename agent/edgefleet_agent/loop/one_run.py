@@ -122,7 +122,7 @@ def carry_out(order: RunOrder, client: ControllerClient, heart: Heart, workshop:
         raise
     except Exception as err:
         log.exception("run %s failed inside the agent", order.run_id)
-        return workshop.failed(order, _internal_error(err))
+        return workshop.failed(order, internal_error(err))
 
 
 def _prepare(order: RunOrder, client: ControllerClient, heart: Heart, workshop: Workshop) -> Subject:
@@ -205,7 +205,8 @@ def _hold_host(heart: Heart, workshop: Workshop) -> "AbstractContextManager[None
     return hold_for_measurement(workshop.lock_directory, on_wait=lambda _waited_s: heart.beat("wait"))
 
 
-def _internal_error(err: Exception) -> CodedError:
+def internal_error(err: Exception) -> CodedError:
+    """What a report says of an exception that nobody expected; a full disk has its own code."""
     full = isinstance(err, OSError) and err.errno == errno.ENOSPC
     code = ErrorCode.DISK_FULL if full else ErrorCode.INTERNAL
     advice = "free some space on the board" if full else "this is a bug of the agent; please report it"

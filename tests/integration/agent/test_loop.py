@@ -1,5 +1,6 @@
 """The agent against a controller that loses connections, forgets, cancels and hands out damaged files."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgefleet_agent import spool
 from edgefleet_agent.errors import (
     AgentError,
     CredentialRefused,
@@ -98,6 +100,59 @@ class TestDailyRound:
         rig.agent().serve()
         assert list(rig.controller.reports) == [("run-1", 1)]
         assert list(rig.spool().pending()) == []
+
+
+class TestFullDisk:
+    def test_a_disk_that_is_full_for_a_while_costs_nothing(self, rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill_disk(monkeypatch, n_writes=3)
+        rig.order()
+        rig.agent().serve(max_runs=1)
+        assert rig.controller.reports[("run-1", 1)]["error"] is None
+        assert list(rig.controller.uploads.values()) == [b"raw samples"]
+        assert "keep" in [beat["phase"] for beat in rig.controller.calls("heartbeat")]
+
+    def test_a_disk_that_stays_full_costs_the_figures_and_neither_run_nor_agent(
+        self, rig: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as full:
+            fill_disk(full, n_writes=10**6)
+            rig.order("run-1")
+            rig.agent().serve(max_runs=1)
+        rig.order("run-2")
+        rig.agent().serve(max_runs=1)
+        assert reported_error(rig) == "disk_full"
+        assert rig.controller.reports[("run-2", 1)]["error"] is None
+        assert list((rig.state / "spool" / "pending").iterdir()) == []
+
+    def test_a_run_that_went_elsewhere_while_the_disk_was_full_is_dropped(
+        self, rig: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill_disk(monkeypatch, n_writes=10**6)
+        rig.order()
+        inner = rig.measure
+
+        def overtaken(subject: Subject, bench: Bench) -> Measurement:
+            measurement = inner(subject, bench)
+            rig.controller.fail("heartbeat", httpx.Response(409, json={"code": "stale_attempt", "detail": "gone"}))
+            return measurement  # type: ignore[no-any-return]
+
+        rig.measure = overtaken
+        rig.agent().serve(max_runs=1)
+        assert rig.controller.reports == {}
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, *, n_writes: int) -> None:
+    """Let so many writes of the spool fail for lack of space; part of the file is there each time."""
+    left = [n_writes]
+
+    def write(path: Path, content: bytes) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            path.write_bytes(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        path.write_bytes(content)
+
+    monkeypatch.setattr(spool, "_write_durably", write)
 
 
 class TestNetwork:
