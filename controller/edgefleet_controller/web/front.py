@@ -72,7 +72,8 @@ def _spans(row: ListedResult, figures: Sequence[str]) -> list[Span]:
         estimate = row.estimate(name)
         assert estimate is not None  # rows without it were left out
         low, high = estimate.interval
-        spans.append((-high, -low) if FRONT_FIGURES[name].is_maximised else (low, high))
+        value = estimate.value
+        spans.append((-high, -value, -low) if FRONT_FIGURES[name].is_maximised else (low, value, high))
     return spans
 
 

@@ -16,20 +16,23 @@ from edgefleet_controller.web.run_charts import latency_histogram, thin
 
 
 def test_a_point_dominates_only_where_intervals_are_apart() -> None:
-    fast, overlapping, slow = [(1.0, 1.2), (5.0, 5.0)], [(1.1, 1.4), (5.0, 5.0)], [(2.0, 2.2), (5.0, 5.0)]
+    same = (5.0, 5.0, 5.0)
+    fast, overlapping, slow = [(1.0, 1.1, 1.2), same], [(1.1, 1.2, 1.4), same], [(2.0, 2.1, 2.2), same]
     assert dominates(fast, slow)
     assert not dominates(fast, overlapping)
     assert not dominates(slow, fast)
 
 
-def test_a_point_that_is_worse_beyond_the_interval_in_one_figure_dominates_nothing_there() -> None:
-    assert not dominates([(1.0, 1.1), (9.0, 9.1)], [(2.0, 2.1), (8.0, 8.1)])
+def test_a_point_that_is_worse_in_one_figure_dominates_nothing_there_though_the_intervals_overlap() -> None:
+    fast_and_perhaps_worse, slow = [(1.0, 1.05, 1.1), (8.0, 9.0, 10.0)], [(2.0, 2.05, 2.1), (7.5, 8.5, 9.5)]
+    assert not dominates(fast_and_perhaps_worse, slow)
+    assert not dominates(slow, fast_and_perhaps_worse)
 
 
 def test_the_front_is_that_of_brute_force_and_does_not_depend_on_the_order() -> None:
     rng = np.random.default_rng(1)
     centres = rng.random((60, 3))
-    points = [[(c - 0.05, c + 0.05) for c in row] for row in centres]
+    points = [[(c - 0.05, c, c + 0.05) for c in row] for row in centres]
     flags = find_separated_front(points, [True] * 60)
     expected = [not any(dominates(other, own) for other in points if other is not own) for own in points]
     assert flags == expected
@@ -38,7 +41,7 @@ def test_the_front_is_that_of_brute_force_and_does_not_depend_on_the_order() -> 
 
 
 def test_a_suspect_point_pushes_no_valid_one_off_the_front() -> None:
-    better, worse = [(1.0, 1.0)], [(2.0, 2.0)]
+    better, worse = [(1.0, 1.0, 1.0)], [(2.0, 2.0, 2.0)]
     assert find_separated_front([better, worse], [False, True]) == [True, True]
     assert find_separated_front([better, worse], [True, False]) == [True, False]
 

@@ -15,23 +15,23 @@ const text = (name, amount) => (data.figures[name].share ? `${number.format(100 
 
 export function spans(point, names) {
   return names.map((name) => {
-    const [, low, high] = point.figures[name];
-    return data.figures[name].maximised ? [-high, -low] : [low, high];
+    const [amount, low, high] = point.figures[name];
+    return data.figures[name].maximised ? [-high, -amount, -low] : [low, amount, high];
   });
 }
 
 export function dominates(first, second) {
   let better = false;
   for (let i = 0; i < first.length; i += 1) {
-    if (first[i][0] > second[i][1]) return false;
-    better = better || first[i][1] < second[i][0];
+    if (first[i][1] > second[i][1]) return false;
+    better = better || first[i][2] < second[i][0];
   }
   return better;
 }
 
 function frontOf(points, names) {
   const all = points.map((point) => ({ point, spans: spans(point, names), reliable: point.verdict === "valid" }));
-  const promising = [...all].sort((a, b) => a.spans.reduce((s, x) => s + x[0], 0) - b.spans.reduce((s, x) => s + x[0], 0));
+  const promising = [...all].sort((a, b) => a.spans.reduce((s, x) => s + x[1], 0) - b.spans.reduce((s, x) => s + x[1], 0));
   return new Set(
     all
       .filter((one) => !promising.some((other) => other !== one && (other.reliable || !one.reliable) && dominates(other.spans, one.spans)))
