@@ -1,5 +1,6 @@
 """Whether a device could carry out a run at all; pure. What it could not is said before any time is spent."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,9 @@ def why_unsuitable(target: Target, manifest: Mapping[str, Any], device: Device) 
         )
     if device.facts is None:
         return None
-    return _lacks_runtime(target, device) or _lacks_memory(manifest, device)
+    return (
+        _lacks_runtime(target, device) or _has_old_runtime(target, manifest, device) or _lacks_memory(manifest, device)
+    )
 
 
 def _lacks_runtime(target: Target, device: Device) -> CodedError | None:
@@ -50,6 +53,32 @@ def _lacks_runtime(target: Target, device: Device) -> CodedError | None:
         "doctor` says what is missing), restart the agent, and submit the job again.",
         detail={"runtime": target.runtime, "found": found},
     )
+
+
+def _has_old_runtime(target: Target, manifest: Mapping[str, Any], device: Device) -> CodedError | None:
+    """The error where every onnxruntime of the board is older than the file says it needs.
+
+    Other runtimes are not judged by their versions: an Edge TPU's agent names that of the interpreter, not of the library.
+    """
+    needed = manifest.get("min_runtime_version")
+    if needed is None or target.runtime != "onnxruntime":
+        return None
+    runtimes = (device.facts or {}).get("runtimes") or ()
+    found = [str(item.get("version")) for item in runtimes if item.get("name") == target.runtime]
+    if any(_release(version) >= _release(needed) for version in found):
+        return None
+    return CodedError(
+        code=ErrorCode.RUNTIME_UNAVAILABLE,
+        message=f"The file needs {target.runtime} {needed} or newer, {device.name} has {', '.join(found)}. Update it there, "
+        "restart the agent, and submit the job again; or compile for an older target (`edgefleet targets`).",
+        detail={"runtime": target.runtime, "needed": needed, "found": found},
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """1.24.4 or 1.24.0.dev2026 as (1, 24): patches change no file format; what is no version is taken as newest."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if numbers is not None else (10**6, 0)
 
 
 def _lacks_memory(manifest: Mapping[str, Any], device: Device) -> CodedError | None:
