@@ -37,7 +37,7 @@ def test_a_child_that_crashes_is_the_server_s_fault(make_child: ChildInspector, 
 
 def test_a_child_that_computes_for_ever_is_stopped_by_its_cpu_limit(make_child: ChildInspector, tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text("while True: pass")
-    with pytest.raises(InspectionFailed, match=r"SIGXCPU|SIGKILL"):
+    with pytest.raises(InspectionFailed, match="more CPU time than a step may"):
         make_child.inspect(tmp_path)
 
 
