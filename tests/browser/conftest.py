@@ -22,7 +22,7 @@ def find_chromium() -> str | None:
     return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; skipped where there is none, unless CI says that there has to be one."""
     path = find_chromium()
@@ -40,7 +40,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
     """A controller with boards, jobs and runs."""
     with serving(tmp_path_factory.mktemp("browser") / "data") as fleet:
@@ -91,7 +91,7 @@ def _watch(visit: Visit) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(chromium: Any, seeded: Seeded) -> Any:
     """Cookies of a person who signed in with the operator token, by the form."""
     context = chromium.new_context()
@@ -105,7 +105,7 @@ def signed_in(chromium: Any, seeded: Seeded) -> Any:
     return state
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_context(chromium: Any, signed_in: Any) -> Iterator[Any]:
     """Cookies and storage that most tests share: a context of its own costs each of them as much as a page."""
     context = chromium.new_context(storage_state=signed_in, viewport={"width": 1280, "height": 900})

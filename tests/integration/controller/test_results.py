@@ -197,7 +197,6 @@ def test_emulated_times_are_shown_nowhere(fleet: Fleet) -> None:
     for provenance in ("measured", "emulated"):
         front = fleet.get("/v1/front", job=job["id"], provenance=provenance)
         assert "emulated" not in [point["device_name"] for point in front["points"]]
-    page = fleet.operator.get(f"/jobs/{job['id']}").text
-    assert "Front on real" in page
-    assert "Front on emulated" not in page
-    assert ">emulated</span>" in page
+    front = fleet.operator.get("/front", params={"job": job["id"], "simulated": "true"}).text
+    assert '<a href="/runs/' + rows["real"]["run_id"] in front
+    assert rows["emulated"]["run_id"] not in front
