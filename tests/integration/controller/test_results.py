@@ -197,6 +197,6 @@ def test_emulated_times_are_shown_nowhere(fleet: Fleet) -> None:
     for provenance in ("measured", "emulated"):
         front = fleet.get("/v1/front", job=job["id"], provenance=provenance)
         assert "emulated" not in [point["device_name"] for point in front["points"]]
-    front = fleet.operator.get("/front", params={"job": job["id"], "simulated": "true"}).text
-    assert '<a href="/runs/' + rows["real"]["run_id"] in front
-    assert rows["emulated"]["run_id"] not in front
+    page = fleet.operator.get("/front", params={"job": job["id"], "simulated": "true"}).text
+    assert '<a href="/runs/' + rows["real"]["run_id"] in page
+    assert rows["emulated"]["run_id"] not in page
