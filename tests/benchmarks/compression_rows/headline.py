@@ -1,4 +1,4 @@
-"""The rows with a goal that are done in minutes, with their controls."""
+"""The rows with a goal that are done in minutes; their controls that train belong to the sweep."""
 
 from typing import Final
 
@@ -122,18 +122,21 @@ ROWS: Final = (
         (slimmed("random"), int4_training()),
         "onnxruntime-current",
         note="control: random channels",
+        scale="sweep",
     ),
     _row(
         "eighth-no-teacher",
         (slimmed(), int4_training(distilled=False)),
         "onnxruntime-current",
         note="control: no teacher",
+        scale="sweep",
     ),
     _row(
         "eighth-rounded-afterwards",
         (slimmed(), float_training(), Quantize(weights=WeightFormat(bits=4), activations=None)),
         "onnxruntime-current",
         note="control: nearest rounding after the same training in float",
+        scale="sweep",
     ),
     _row("int4-nearest", (Quantize(weights=WeightFormat(bits=4), activations=None),), "onnxruntime-current"),
     _row(
@@ -142,5 +145,11 @@ ROWS: Final = (
         "onnxruntime-current",
         control="int4-nearest",
     ),
-    _row("trained-on", (float_training(),), "onnxruntime-current", note="control: baseline + the same training"),
+    _row(
+        "trained-on",
+        (float_training(),),
+        "onnxruntime-current",
+        note="control: baseline + the same training",
+        scale="sweep",
+    ),
 )
