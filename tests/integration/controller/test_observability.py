@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import queue
 import re
 import subprocess
 import sys
+from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +121,16 @@ def test_unexpected_error_is_found_in_the_log_by_its_request_id(
 
 
 def test_access_log_says_what_was_asked(start_fleet: StartFleet, caplog: pytest.LogCaptureFixture) -> None:
-    fleet = start_fleet(log_access=True)
-    with caplog.at_level(logging.INFO, "edgefleet_controller.access"):
-        fleet.operator.get("/v1/jobs/none")
-    assert [record.getMessage().rsplit(" in ", 1)[0] for record in caplog.records] == ["GET /v1/jobs/{job_id} 404"]
+    fleet, lines = start_fleet(log_access=True), queue.Queue[logging.LogRecord]()
+    handler, log = QueueHandler(lines), logging.getLogger("edgefleet_controller.access")
+    log.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, log.name):
+            fleet.operator.get("/v1/jobs/none")
+            line = lines.get(timeout=30)  # it is written when the answer is out already
+    finally:
+        log.removeHandler(handler)
+    assert line.getMessage().rsplit(" in ", 1)[0] == "GET /v1/jobs/{job_id} 404"
 
 
 def test_dashboard_asks_for_metrics_that_exist(fleet: Fleet) -> None:
