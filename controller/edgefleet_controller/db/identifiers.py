@@ -22,6 +22,7 @@ Prefix = Literal[
     "reg",
     "whk",
     "dlv",
+    "stu",
 ]
 
 

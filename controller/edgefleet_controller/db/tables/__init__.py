@@ -14,6 +14,7 @@ from edgefleet_controller.db.tables.regressions import Regression, WatchCursor, 
 from edgefleet_controller.db.tables.results import Result
 from edgefleet_controller.db.tables.rollouts import AgentRelease, Rollout, RolloutDevice
 from edgefleet_controller.db.tables.runs import Requirement, Run
+from edgefleet_controller.db.tables.studies import Study, StudyEvent, Trial
 from edgefleet_controller.db.tables.workers import LeaderLease, StepClaim, Worker
 
 __all__ = [
@@ -49,6 +50,9 @@ __all__ = [
     "RolloutDevice",
     "Run",
     "StepClaim",
+    "Study",
+    "StudyEvent",
+    "Trial",
     "User",
     "UtcDateTime",
     "Variant",

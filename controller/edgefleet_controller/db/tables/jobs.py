@@ -50,6 +50,8 @@ class Job(Base):
     """jobs with the same one make the same artifacts"""
     remeasure_of: Mapped[str | None]
     """the job whose artifacts this one only measures again"""
+    study_id: Mapped[str | None] = mapped_column(index=True)
+    """the study that it is a trial, or a check, of"""
     n_restarts: Mapped[int] = mapped_column(default=0, server_default="0")
     """how often the watchdog began it again after its tasks were lost"""
 
