@@ -9,6 +9,7 @@ Tree (each class is something a caller does differently about):
     |-- DataInvalid         the data set is refused: fix the data
     |-- PassRefused         this pass cannot work on this candidate: choose another pass or model
     |-- TrainingFailed      training was stopped: change its settings
+    |-- SearchInvalid       a search cannot be as it is asked for: change its space, objectives, constraints or budget
     `-- ResourceExhausted   the machine has too little memory: a smaller batch or another machine
 
 Every error has a stable snake_case ``code``, a message that says what was wrong, where, and what to do next, and a
@@ -74,6 +75,18 @@ class TrainingFailed(CompressionError):
     """Training was stopped before its end; nothing of it is kept."""
 
     default_code = "training_failed"
+
+
+class SearchInvalid(CompressionError):
+    """A search's space, objectives, constraints or budget are refused, or a history is not of this search."""
+
+    default_code = "search_invalid"
+
+
+class StudyInvalid(CompressionError):
+    """The study is unknown, lacks its data, or its folder or lock file is damaged."""
+
+    default_code = "study_invalid"
 
 
 class ResourceExhausted(CompressionError):

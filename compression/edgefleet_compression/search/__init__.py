@@ -1,1 +1,1 @@
-"""Search for recipes under constraints: fronts, hypervolume, attainment."""
+"""Search for recipes under constraints: spaces, proposals, fronts, hypervolume, attainment."""

@@ -56,3 +56,10 @@ def probability_at_most(first: Estimate, second: Estimate) -> float:
     if error == 0:
         return 1.0 if first.value <= second.value else 0.0
     return _NORMAL.cdf((second.value - first.value) / error)
+
+
+def ratio_of(numerator: Estimate, denominator: Estimate) -> Estimate:
+    """Return the ratio of two independent quantities, its error propagated to first order; the denominator is not 0."""
+    ratio = numerator.value / denominator.value
+    error = math.hypot(numerator.standard_error, ratio * denominator.standard_error) / abs(denominator.value)
+    return Estimate(ratio, error)

@@ -1,0 +1,26 @@
+"""Uniform draws over the axes: the control that every search has to beat."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from edgefleet_compression.search.axes import Axis, FloatAxis, Point, Value
+from edgefleet_compression.search.samplers.base import Situation
+
+
+def draw_random(situation: Situation) -> Iterator[Point]:
+    """Draw every axis alike and alone."""
+    rng = np.random.default_rng(situation.seed)
+    while True:
+        yield {axis.name: random_value(axis, rng) for axis in situation.space.axes}
+
+
+def random_value(axis: Axis, rng: np.random.Generator) -> Value:
+    """Return a value of the axis, each as likely; of one without steps, uniform on its own scale."""
+    if axis.values:
+        return axis.values[int(rng.integers(len(axis.values)))]
+    assert isinstance(axis, FloatAxis)
+    share = float(rng.random())
+    if axis.log:
+        return float(axis.low * (axis.high / axis.low) ** share)
+    return float(axis.low + share * (axis.high - axis.low))
