@@ -42,7 +42,7 @@ BACKENDS = ("sqlite", "postgresql")
 def _extent(quick: bool) -> Extent:
     if quick:
         return Extent(n_agents=100, n_rounds=3, n_cheap=400, n_downloads=3)
-    return Extent(n_agents=300, n_rounds=7, n_cheap=1500, n_downloads=7)
+    return Extent(n_agents=300, n_rounds=7, n_cheap=1500, n_downloads=21)
 
 
 async def ratios(controller: ControllerProcess, quick: bool) -> JsonObject:

@@ -10,7 +10,6 @@ SensorError                 (an AgentError)
 |-- BusFault             the transfer failed
 |   `-- BusTimeout       the bus hung
 |-- SensorReset          the chip lost its configuration
-|-- SensorNotReady       no conversion finished in time
 |-- ReadingInvalid       the text or number read is not what the interface promises
 `-- SensorUnusable       the sensor exists but cannot measure energy now
 """
@@ -79,12 +78,6 @@ class SensorReset(SensorError):
     """The chip lost its configuration in mid-run, as after a brown-out; check its supply and repeat the run."""
 
     code = "sensor_reset"
-
-
-class SensorNotReady(SensorError):
-    """The chip finished no conversion in time; it may be powered down or in triggered mode."""
-
-    code = "sensor_gap"
 
 
 class ReadingInvalid(SensorError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgefleet_compression.search.estimates import NORMAL_95, Estimate
+from edgefleet_compression.search.estimates import ratio_of
 from edgefleet_controller.results.listing import ListedResult
 
 FIGURES: Mapping[str, tuple[str, bool]] = MappingProxyType(
@@ -19,9 +19,6 @@ FIGURES: Mapping[str, tuple[str, bool]] = MappingProxyType(
     }
 )
 """Figure -> its name, and whether more is better."""
-
-WITHOUT_ERRORS = ("latency_p90_ms", "latency_p99_ms", "peak_memory_bytes")
-"""Shown as they are: their errors are not carried this far."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +45,11 @@ def _contrast(name: str, a: ListedResult, b: ListedResult) -> Contrast:
         missing = " and ".join(side for side, one in (("A", first), ("B", second)) if one is None)
         says = f"{missing} has none" if missing else "A is zero"
         return Contrast(label, getattr(a, name), getattr(b, name), None, None, says)
-    ratio, half = ratio_of(second, first)
+    ratio = ratio_of(second, first)
     is_exact = name == "size_bytes"
-    interval = (ratio - half, ratio + half) if half > 0 or is_exact else None
-    return Contrast(label, first.value, second.value, ratio, interval, _says(ratio, interval, more_is_better))
-
-
-def ratio_of(numerator: Estimate, denominator: Estimate) -> tuple[float, float]:
-    """The ratio of two independent estimates and half of its 95 % interval, to first order; denominator not 0."""
-    ratio = numerator.value / denominator.value
-    slope = numerator.value / denominator.value**2
-    error = ((numerator.standard_error / denominator.value) ** 2 + (slope * denominator.standard_error) ** 2) ** 0.5
-    return ratio, NORMAL_95 * error
+    interval = ratio.interval if ratio.standard_error > 0 or is_exact else None
+    says = _says(ratio.value, interval, more_is_better)
+    return Contrast(label, first.value, second.value, ratio.value, interval, says)
 
 
 def _says(ratio: float, interval: tuple[float, float] | None, more_is_better: bool) -> str:

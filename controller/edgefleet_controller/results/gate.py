@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgefleet_compression.search.estimates import NORMAL_95, Estimate
+from edgefleet_compression.search.estimates import NORMAL_95, Estimate, ratio_of
 from edgefleet_controller.results.figures import FIGURES, Figure
 from edgefleet_controller.results.front import Direction
 from edgefleet_controller.results.rows import TRUSTED
@@ -126,9 +126,8 @@ def _worsening(now: Estimate, then: Estimate, direction: Direction) -> Estimate 
     """Return the share by which a figure became worse; negative where it improved, None where it has no ratio."""
     if now.value <= 0 or then.value <= 0:
         return None
-    ratio = now.value / then.value if direction is Direction.MINIMISE else then.value / now.value
-    relative = math.hypot(now.standard_error / now.value, then.standard_error / then.value)
-    return Estimate(ratio - 1, ratio * relative)
+    ratio = ratio_of(now, then) if direction is Direction.MINIMISE else ratio_of(then, now)
+    return Estimate(ratio.value - 1, ratio.standard_error)
 
 
 def _in_words(name: str, estimate: Estimate) -> str:

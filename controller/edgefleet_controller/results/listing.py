@@ -24,8 +24,11 @@ Verdict = Literal["valid", "suspect", "invalid"]
 Provenance = Literal["measured", "simulated", "replayed", "emulated", "imported"]
 PAGE_SIZE = 50
 MAX_PAGE = 100_000
-LATENCY_CONFIDENCE = 0.99
-"""Of the percentiles' intervals: the default of ``wire.report.LatencySummary``."""
+SAMPLES_CONFIDENCE = 0.99
+"""Of an interval over samples where the report names none: the default of ``wire.report.LatencySummary``."""
+
+LAUNCHES_CONFIDENCE = 0.95
+"""Of an interval over launches (``wire.report.LatencySummary.launch_intervals``)."""
 
 _COLUMNS: Mapping[str, InstrumentedAttribute[Any]] = MappingProxyType(
     {
@@ -85,6 +88,7 @@ class ListedResult:
     latency_n: int | None
     latency_p50_ms: float | None
     latency_interval_ms: tuple[float, float] | None
+    latency_confidence: float
     latency_p90_ms: float | None
     latency_p99_ms: float | None
     accuracy: float | None
@@ -106,7 +110,7 @@ class ListedResult:
         if value is None:
             return None
         if figure == "latency_p50_ms" and self.latency_interval_ms is not None:
-            return Estimate.of_interval(value, *self.latency_interval_ms, confidence=LATENCY_CONFIDENCE)
+            return Estimate.of_interval(value, *self.latency_interval_ms, confidence=self.latency_confidence)
         if figure == "accuracy" and self.accuracy_interval is not None:
             return Estimate.of_interval(value, *self.accuracy_interval)
         if figure == "energy_mj" and self.energy_uncertainty_mj is not None:
@@ -169,9 +173,11 @@ def read_listed(session: Session, run_ids: Sequence[str]) -> list[ListedResult]:
 
 def listed_query(*, with_errors: bool) -> Select[*tuple[Any, ...]]:
     """Columns of listed results. Errors stand in the reports, which have to be parsed for them."""
-    report = Result.report
+    report, latency = Result.report, Result.report["latency_ms"]
     errors = [
-        report["latency_ms"]["intervals"]["p50"].label("latency_interval_ms"),
+        latency["launch_intervals"]["p50"].label("launches_interval_ms"),
+        latency["intervals"]["p50"].label("samples_interval_ms"),
+        latency["confidence"].label("samples_confidence"),
         report["accuracy"]["interval"].label("accuracy_interval"),
         report["energy"]["expanded_uncertainty_mj"].label("energy_uncertainty_mj"),
     ]
@@ -231,13 +237,16 @@ _PLAIN = (
 
 
 def listed_of(row: Any) -> ListedResult:
-    """A row of ``listed_query``."""
-    interval = getattr(row, "latency_interval_ms", None)
+    """A row of ``listed_query``. Of several launches the interval is that over launches, as on every other front."""
+    over_launches = getattr(row, "launches_interval_ms", None)
+    interval = over_launches or getattr(row, "samples_interval_ms", None)
+    confidence = LAUNCHES_CONFIDENCE if over_launches else getattr(row, "samples_confidence", None)
     accuracy_interval = getattr(row, "accuracy_interval", None)
     return ListedResult(
         **{name: getattr(row, name) for name in _PLAIN},
         variant=row.variant or f"{row.kind} comparison",
         latency_interval_ms=tuple(interval) if interval else None,
+        latency_confidence=confidence or SAMPLES_CONFIDENCE,
         accuracy_interval=tuple(accuracy_interval) if accuracy_interval else None,
         energy_uncertainty_mj=getattr(row, "energy_uncertainty_mj", None),
         settings=row.settings or {},

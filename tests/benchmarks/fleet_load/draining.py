@@ -11,6 +11,8 @@ from tests.benchmarks.fleet_load.documents import JsonObject, Measured, measured
 from tests.benchmarks.fleet_load.http_client import Connection
 
 N_CONNECTIONS = 32
+MAX_LOOKS = 100
+LOOK_EACH_S = 0.2
 
 
 async def measure_drain(controller: ControllerProcess, sizes: Sequence[int], n_agents: int) -> JsonObject:
@@ -45,6 +47,8 @@ async def _drain(
     queued_s = await controller.cpu_s() - before_s
     groups = [agents[start::N_CONNECTIONS] for start in range(N_CONNECTIONS)]
     counts = await asyncio.gather(*(_work(controller, group, reports, n_variants) for group in groups))
+    operator = Operator(controller)  # the earlier connection was idle for too long, and the controller hung up
+    await _wait_for_end(operator, job)
     cpu_s = await controller.cpu_s() - before_s
     runs = await _count_completed(operator, job)
     return {
@@ -72,6 +76,16 @@ async def _work(
             n_done += 1
     connection.close()
     return n_done
+
+
+async def _wait_for_end(operator: Operator, job: JsonObject) -> None:
+    """Variants and jobs end a moment after their last run: what follows from runs is written for many at once."""
+    for _ in range(MAX_LOOKS):
+        shown = await operator.send("GET", f"/v1/jobs/{job['id']}")
+        if shown["state"] == "completed":
+            return
+        await asyncio.sleep(LOOK_EACH_S)
+    raise TimeoutError(f"the sweep is {shown['state']} {MAX_LOOKS * LOOK_EACH_S:g} s after its last report")
 
 
 async def _count_completed(operator: Operator, job: JsonObject) -> int:

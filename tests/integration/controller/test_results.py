@@ -1,7 +1,10 @@
 """The table and the front of a job."""
 
 import pytest
+from sqlalchemy import select
 from tests.integration.controller.conftest import LATENCIES_NS, Device, Fleet, JsonObject, latency_blob, make_report
+
+from edgefleet_controller.db.tables import Result, Run, Variant
 
 
 def measure(
@@ -171,6 +174,32 @@ def test_variants_that_were_not_dispatched_keep_their_row(fleet: Fleet) -> None:
         ("baseline", "pending", None),
         ("int8", "pending", None),
     ]
+
+
+def test_the_pages_take_the_interval_over_launches_where_there_is_one_as_the_api_does(
+    each_fleet: Fleet, job: JsonObject
+) -> None:
+    over_samples = points_of(each_fleet, job)["baseline"]
+    with each_fleet.services.database.writing() as session:
+        result = session.scalars(
+            select(Result)
+            .join(Run, Run.id == Result.run_id)
+            .join(Variant, Variant.id == Run.variant_id)
+            .where(Variant.name == "baseline")
+        ).one()
+        latency = {**result.report["latency_ms"], "launch_intervals": {"p50": [0.9, 1.2]}}
+        result.report = {**result.report, "latency_ms": latency}
+
+    over_launches = points_of(each_fleet, job)["baseline"]
+
+    assert over_launches == pytest.approx([1.0495, 1.0495 - 0.15, 1.0495 + 0.15])  # as wide, around the median
+    assert over_samples[1] > over_launches[1]
+
+
+def points_of(fleet: Fleet, job: JsonObject) -> dict[str, list[float]]:
+    """Variant -> [p50, low, high] as the page of the front draws it."""
+    answer = fleet.operator.get("/front/points.json", params={"job": job["id"]})
+    return {point["name"]: point["figures"]["latency_p50_ms"] for point in answer.json()["points"]}
 
 
 def test_emulated_times_are_shown_nowhere(fleet: Fleet) -> None:

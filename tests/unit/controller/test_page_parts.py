@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from edgefleet_agent.wire.samples import encode_samples
-from edgefleet_compression.search.estimates import Estimate
+from edgefleet_compression.search.estimates import Estimate, ratio_of
 from edgefleet_controller.devices.conditions import read_conditions
 from edgefleet_controller.jobs.training import figures_of
-from edgefleet_controller.results.contrast import ratio_of
 from edgefleet_controller.results.run_record import RawSamples
 from edgefleet_controller.results.separated import dominates, find_separated_front
 from edgefleet_controller.web.live import Part, View, changes, encode_event
@@ -47,10 +46,10 @@ def test_a_suspect_point_pushes_no_valid_one_off_the_front() -> None:
 
 
 def test_the_interval_of_a_ratio_follows_the_propagation_of_errors() -> None:
-    ratio, half = ratio_of(Estimate(10.0, 0.2), Estimate(5.0, 0.05))
+    ratio = ratio_of(Estimate(10.0, 0.2), Estimate(5.0, 0.05))
     # (0.2/10)^2 + (0.05/5)^2 = 5e-4 relative, 2 * sqrt(5e-4) absolute, times 1.96
-    assert ratio == 2.0
-    assert half == pytest.approx(1.959964 * 2 * 5e-4**0.5, rel=1e-6)
+    assert ratio.value == 2.0
+    assert ratio.interval == pytest.approx((2 - 1.959964 * 2 * 5e-4**0.5, 2 + 1.959964 * 2 * 5e-4**0.5), rel=1e-6)
 
 
 def test_a_stream_begins_with_nothing_where_the_page_shows_it_all() -> None:
