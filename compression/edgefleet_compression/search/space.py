@@ -51,9 +51,13 @@ class PassTemplate(Spec):
     """
 
     spec: dict[str, Any] = Field(description="The pass as JSON.")
-    unless: dict[AxisName, tuple[Value, ...]] = Field(
-        default_factory=dict, description="The pass is left out where an axis has one of these values."
+    unless: tuple[dict[AxisName, tuple[Value, ...]], ...] = Field(
+        (), description="The pass is left out where, by any of these, every axis named has one of its values."
     )
+
+    def applies(self, point: Point) -> bool:
+        """Return True if the pass is part of the point's recipe."""
+        return not any(all(point[name] in values for name, values in case.items()) for case in self.unless)
 
 
 class SearchSpace(Spec):
@@ -128,11 +132,7 @@ def plan_of(space: SearchSpace, point: Point) -> Plan:
     target does not compute the number format), RecipeInvalid with the code of a broken recipe rule.
     """
     checked = _checked(space, point)
-    passes = [
-        _filled(template.spec, space, checked)
-        for template in space.passes
-        if not any(checked[name] in values for name, values in template.unless.items())
-    ]
+    passes = [_filled(template.spec, space, checked) for template in space.passes if template.applies(checked)]
     document = {"name": "search", "passes": [spec for spec in passes if spec is not None], "seed": space.seed}
     recipe = parse_recipe(document)
     target = _target(space, checked)
@@ -225,7 +225,7 @@ def _filled(part: Any, space: SearchSpace, point: Point) -> Any:
 
 
 def _references(space: SearchSpace) -> set[str]:
-    found = {name for template in space.passes for name in template.unless}
+    found = {name for template in space.passes for case in template.unless for name in case}
     waiting: list[Any] = [template.spec for template in space.passes]
     while waiting:
         part = waiting.pop()
