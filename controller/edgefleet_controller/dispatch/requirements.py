@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgefleet_controller.dispatch.runtime_versions import is_new_enough
+
 if TYPE_CHECKING:
     from edgefleet_controller.dispatch.roster import Card
 
@@ -17,6 +19,7 @@ class Requirement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     boards: tuple[str, ...] = Field(default=(), max_length=32, description="kinds of board, one of which it has to be")
     runtime: str | None = Field(default=None, max_length=64, description="runtime its agent has to have found")
+    min_runtime_version: str | None = Field(default=None, max_length=64, description="oldest version of it that will do")
     labels: dict[str, str] = Field(default_factory=dict, max_length=64, description="labels it has to carry")
     min_memory_bytes: int | None = Field(default=None, ge=0, description="least memory of the board")
     needs_sensor: bool = Field(default=False, description="whether it has to measure energy")
@@ -38,8 +41,9 @@ class Requirement(BaseModel):
         """What the device lacks, for a person; None if it lacks nothing."""
         if self.boards and not card.boards & set(self.boards):
             return f"is no {' or '.join(self.boards)}"
-        if self.runtime is not None and self.runtime not in card.runtimes:
-            return f"has no {self.runtime}"
+        lack = self._runtime_lack(card)
+        if lack is not None:
+            return lack
         if self.min_memory_bytes is not None and card.memory_bytes < self.min_memory_bytes:
             return f"has {card.memory_bytes:,} bytes of memory, not {self.min_memory_bytes:,}"
         if self.needs_sensor and not card.has_sensor:
@@ -49,6 +53,16 @@ class Requirement(BaseModel):
         if self.project_id is not None and card.project_id != self.project_id:
             return "belongs to another project"
         return _missing_label(self.labels, card.labels)
+
+    def _runtime_lack(self, card: "Card") -> str | None:
+        if self.runtime is None:
+            return None
+        found = sorted(version for name, version in card.runtimes if name == self.runtime)
+        if not found:
+            return f"has no {self.runtime}"
+        if is_new_enough(self.runtime, self.min_runtime_version, found):
+            return None
+        return f"has {self.runtime} {', '.join(found)}, not {self.min_runtime_version} or newer"
 
     def is_met_by(self, card: "Card") -> bool:
         """Whether the device lacks nothing."""

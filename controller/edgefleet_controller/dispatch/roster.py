@@ -33,7 +33,9 @@ class Card:
     project_id: str
     facts_sha256: str | None
     boards: frozenset[str] = frozenset()
-    runtimes: frozenset[str] = frozenset()
+    runtimes: frozenset[tuple[str, str]] = frozenset()
+    """name and version"""
+
     labels: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
     has_sensor: bool = False
@@ -86,7 +88,7 @@ def card_of(device: Device) -> Card:
         project_id=device.project_id,
         facts_sha256=device.facts_sha256,
         boards=boards_of(device.board, facts, device.labels),
-        runtimes=frozenset(str(item.get("name")) for item in facts.get("runtimes") or ()),
+        runtimes=frozenset((str(item.get("name")), str(item.get("version"))) for item in facts.get("runtimes") or ()),
         labels={**(facts.get("labels") or {}), **(device.labels or {})},
         memory_bytes=int(facts.get("memory_bytes") or 0),
         has_sensor=bool(facts.get("sensors")),

@@ -1,12 +1,12 @@
 """Whether a device could carry out a run at all; pure. What it could not is said before any time is spent."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import CodedError
 from edgefleet_controller.db.tables import Device
+from edgefleet_controller.dispatch.runtime_versions import is_new_enough
 from edgefleet_deploy.targets import Target
 
 ACTIVATION_BYTES = 4
@@ -56,16 +56,11 @@ def _lacks_runtime(target: Target, device: Device) -> CodedError | None:
 
 
 def _has_old_runtime(target: Target, manifest: Mapping[str, Any], device: Device) -> CodedError | None:
-    """The error where every onnxruntime of the board is older than the file says it needs.
-
-    Other runtimes are not judged by their versions: an Edge TPU's agent names that of the interpreter, not of the library.
-    """
+    """The error where every runtime of the board that the target names is older than the file says it needs."""
     needed = manifest.get("min_runtime_version")
-    if needed is None or target.runtime != "onnxruntime":
-        return None
     runtimes = (device.facts or {}).get("runtimes") or ()
     found = [str(item.get("version")) for item in runtimes if item.get("name") == target.runtime]
-    if any(_release(version) >= _release(needed) for version in found):
+    if is_new_enough(target.runtime, needed, found):
         return None
     return CodedError(
         code=ErrorCode.RUNTIME_UNAVAILABLE,
@@ -73,12 +68,6 @@ def _has_old_runtime(target: Target, manifest: Mapping[str, Any], device: Device
         "restart the agent, and submit the job again; or compile for an older target (`edgefleet targets`).",
         detail={"runtime": target.runtime, "needed": needed, "found": found},
     )
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """1.24.4 or 1.24.0.dev2026 as (1, 24): patches change no file format; what is no version is taken as newest."""
-    numbers = re.match(r"(\d+)\.(\d+)", version)
-    return (int(numbers[1]), int(numbers[2])) if numbers is not None else (10**6, 0)
 
 
 def _lacks_memory(manifest: Mapping[str, Any], device: Device) -> CodedError | None:

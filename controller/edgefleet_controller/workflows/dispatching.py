@@ -79,6 +79,7 @@ def requirement_of(match: Mapping[str, Any], target: Target, manifest: Mapping[s
         update={
             "boards": both or tuple(target.boards) or wanted.boards,
             "runtime": target.runtime,
+            "min_runtime_version": manifest.get("min_runtime_version"),
             "min_memory_bytes": max(least, wanted.min_memory_bytes or 0),
         }
     )

@@ -13,6 +13,7 @@ from edgefleet_controller.dispatch.requirements import Requirement
 from edgefleet_controller.runs.service import enqueue_open_run
 
 JsonObject = dict[str, Any]
+RUNTIME = {"name": "onnxruntime", "version": "1.19.2", "interpreter": "p", "python_version": "3.9"}
 
 
 def enqueue_open(fleet: Fleet, job: JsonObject, requirement: Requirement, *, variant: int = 0, slot: int = 0) -> str:
@@ -56,6 +57,17 @@ def test_only_a_board_that_meets_the_requirement_takes_the_run(
     assert other.claim().status_code == 204
     assert fitting.order()["run_id"] == run_id
     assert each_fleet.run(run_id)["device_id"] == fitting.device_id
+
+
+def test_a_board_whose_runtime_is_too_old_for_the_file_does_not_take_the_run(each_fleet: Fleet) -> None:
+    old, new = (
+        add_board(each_fleet, name, runtimes=[{**RUNTIME, "version": version}])
+        for name, version in (("old", "1.10.0"), ("new", "1.24.4"))
+    )
+    needed = Requirement(runtime="onnxruntime", min_runtime_version="1.24")
+    run_id = enqueue_open(each_fleet, each_fleet.add_job(), needed)
+    assert old.claim().status_code == 204
+    assert new.order()["run_id"] == run_id
 
 
 def test_each_slot_goes_to_another_board(each_fleet: Fleet) -> None:
