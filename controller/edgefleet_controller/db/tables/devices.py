@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from edgefleet_controller.db.tables.base import Base, JsonObject, creator_column, one_of, project_column
 
-DEVICE_KINDS = ("physical", "simulated", "emulated", "replay")
+DEVICE_KINDS = ("physical", "simulated", "emulated", "replay", "imported")
+"""``imported``: stands for a device of another tool, whose figures were imported; no agent has its credential."""
 DEVICE_STATES = ("registered", "pending", "active", "held", "draining", "quarantined", "revoked")
 
 
