@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgefleet_controller.dispatch.runtime_versions import is_new_enough
 
@@ -19,12 +19,18 @@ class Requirement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     boards: tuple[str, ...] = Field(default=(), max_length=32, description="kinds of board, one of which it has to be")
     runtime: str | None = Field(default=None, max_length=64, description="runtime its agent has to have found")
-    min_runtime_version: str | None = Field(default=None, max_length=64, description="oldest version of it that will do")
+    min_runtime_version: str | None = Field(default=None, max_length=64, description="oldest version of the runtime")
     labels: dict[str, str] = Field(default_factory=dict, max_length=64, description="labels it has to carry")
     min_memory_bytes: int | None = Field(default=None, ge=0, description="least memory of the board")
     needs_sensor: bool = Field(default=False, description="whether it has to measure energy")
     kind: str | None = Field(default=None, max_length=32, description="physical, simulated, emulated or replay")
     project_id: str | None = Field(default=None, max_length=64, description="project that the device belongs to")
+
+    @model_validator(mode="after")
+    def _names_the_runtime(self) -> Self:
+        if self.min_runtime_version is not None and self.runtime is None:
+            raise ValueError("min_runtime_version needs runtime: of which one it is the version")
+        return self
 
     @property
     def document(self) -> dict[str, Any]:

@@ -14,6 +14,11 @@ def is_new_enough(runtime: str, needed: str | None, found: Iterable[str]) -> boo
     return any(_release(version) >= _release(needed) for version in found)
 
 
+def newest(*versions: str | None) -> str | None:
+    """The newest of these; None where none is given."""
+    return max((version for version in versions if version is not None), key=_release, default=None)
+
+
 def _release(version: str) -> tuple[int, ...]:
     """1.24.4 or 1.24.0.dev2026 as (1, 24): patches change no file format; what is no version is taken as newest."""
     numbers = re.match(r"(\d+)\.(\d+)", version)

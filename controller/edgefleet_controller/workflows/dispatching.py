@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from edgefleet_controller.db.database import Database
 from edgefleet_controller.db.tables import Artifact, Device, Job, Run
 from edgefleet_controller.dispatch.requirements import Requirement
+from edgefleet_controller.dispatch.runtime_versions import newest
 from edgefleet_controller.jobs.sweep import settings_of
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.suitability import estimate_memory_bytes, why_unsuitable
@@ -79,7 +80,7 @@ def requirement_of(match: Mapping[str, Any], target: Target, manifest: Mapping[s
         update={
             "boards": both or tuple(target.boards) or wanted.boards,
             "runtime": target.runtime,
-            "min_runtime_version": manifest.get("min_runtime_version"),
+            "min_runtime_version": newest(manifest.get("min_runtime_version"), wanted.min_runtime_version),
             "min_memory_bytes": max(least, wanted.min_memory_bytes or 0),
         }
     )
