@@ -13,6 +13,7 @@ from edgefleet_compression.candidate import TorchCandidate
 from edgefleet_compression.context import Context
 from edgefleet_compression.data.dataset import DataSet, require_labels
 from edgefleet_compression.errors import PassRefused
+from edgefleet_compression.integer_program import refuse_impossible_budget
 from edgefleet_compression.passes.dispatch import apply
 from edgefleet_compression.passes.specs import (
     AnyPass,
@@ -25,7 +26,7 @@ from edgefleet_compression.passes.specs import (
     Train,
 )
 from edgefleet_compression.passes.train import build_student
-from edgefleet_compression.quantization.allocation import costs_of, refuse_impossible_budget
+from edgefleet_compression.quantization.allocation import costs_of
 from edgefleet_compression.quantization.graph import fold_batchnorm
 from edgefleet_compression.quantization.sensitivity import weighted_layers
 

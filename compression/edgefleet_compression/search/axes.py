@@ -27,8 +27,17 @@ class Choice(Spec):
 
     value: Value = Field(description="What points and tables say.")
     means: Any = Field(
-        None, description="JSON that takes its place in a template; null: nothing stands there, and a pass is left out."
+        None,
+        description="JSON that takes its place in a template; left out: the value itself; null: nothing stands there, and a pass is "
+        "left out.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _means_itself(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "means" not in given and "value" in given:
+            return {**given, "means": given["value"]}
+        return given
 
 
 class CategoricalAxis(_Axis):

@@ -47,7 +47,7 @@ class TargetChoice(Spec):
 
 class PassTemplate(Spec):
     """A pass in which ``{"$axis": NAME}`` stands for what the axis's value means, and ``{"$axis": NAME, "$part": KEY}`` for one
-    entry of it. Of a list, entries that come out null are dropped.
+    entry of it, null where it has none. Of a list, entries that come out null are dropped.
     """
 
     spec: dict[str, Any] = Field(description="The pass as JSON.")
@@ -216,7 +216,9 @@ def _filled(part: Any, space: SearchSpace, point: Point) -> Any:
     if isinstance(part, Mapping):
         if REFERENCE in part:
             meaning = space.axis(part[REFERENCE]).meaning(point[part[REFERENCE]])
-            return meaning[part[PART]] if PART in part else meaning
+            if PART not in part:
+                return meaning
+            return meaning.get(part[PART]) if isinstance(meaning, Mapping) else None
         return {key: _filled(value, space, point) for key, value in part.items()}
     if isinstance(part, list | tuple):
         filled = [_filled(value, space, point) for value in part]

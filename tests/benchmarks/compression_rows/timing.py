@@ -18,7 +18,7 @@ PLAN: Final = BlockPlan(n_pairs=100, max_seconds=12.0)
 
 def measure(path: Path, baseline: Path, runtime: str) -> Timing:
     """Return what the agent finds; speed-up: p50 of the baseline's file over this one's, in turns on this host."""
-    mine, theirs = _subject(path, runtime), _subject(baseline, runtime)
+    mine, theirs = subject(path, runtime), subject(baseline, runtime)
     report = measure_artifact(mine, Bench()).report
     compared = compare_artifacts(with_deadline(theirs, PLAN), with_deadline(mine, PLAN), PLAN, Bench())
     low, high = compared.interval
@@ -35,5 +35,6 @@ def measure(path: Path, baseline: Path, runtime: str) -> Timing:
     )
 
 
-def _subject(path: Path, runtime: str) -> Subject:
+def subject(path: Path, runtime: str) -> Subject:
+    """Return the file as the agent takes it."""
     return Subject(path=path, artifact=hash_file(path), runtime=runtime, settings=SETTINGS)

@@ -1,0 +1,67 @@
+"""The space that the bench searches: depth, width, numbers and runtime of ResNet-20 on CIFAR-10 (JPEG copy)."""
+
+from typing import Any, Final
+
+from edgefleet_compression.search.axes import CategoricalAxis, Choice, FloatAxis, IntegerAxis
+from edgefleet_compression.search.objectives import Objective
+from edgefleet_compression.search.space import PassTemplate, SearchSpace, TargetChoice
+from edgefleet_deploy.targets import get_target
+
+MODEL: Final = "resnet20"
+DATA: Final = "cifar10-20k"
+"""20,000 training images (each moved once), 2,000 of validation, which the search sees, and dev5k, which it does not."""
+
+RUNTIMES: Final = ("onnxruntime-current", "litert")
+
+TRAINING: Final[dict[str, Any]] = {
+    "kind": "train",
+    "budget": {"steps": 157},
+    "batch_size": 128,
+    "optimizer": {"lr": 0.02},
+    "ingredients": [{"kind": "distill", "teacher": "fixed"}],
+}
+"""One pass over the images, taught by the uncompressed network; in bfloat16."""
+
+_QUANTIZE: Final[dict[str, Any]] = {"kind": "quantize"}
+_FORMATS: Final[tuple[tuple[str, Any], ...]] = (
+    ("fp32", None),
+    ("fp16", {"kind": "cast"}),
+    ("int8-minmax", _QUANTIZE),
+    ("int8-percentile", {**_QUANTIZE, "calibration": {"observer": "percentile"}}),
+    ("int8-entropy", {**_QUANTIZE, "calibration": {"observer": "entropy"}}),
+    ("int8-mse", {**_QUANTIZE, "calibration": {"observer": "mse"}}),
+    ("int8-dynamic", {**_QUANTIZE, "activations": {"mode": "dynamic"}}),
+    ("int8-weights", {**_QUANTIZE, "activations": None}),
+    ("int4-weights", {**_QUANTIZE, "weights": {"bits": 4}, "activations": None}),
+    ("int4-weights-mse", {**_QUANTIZE, "weights": {"bits": 4, "scale": "mse"}, "activations": None}),
+)
+
+SPACE: Final = SearchSpace(
+    axes=(
+        IntegerAxis(name="blocks", description="Residual blocks removed, of 9.", low=0, high=4, step=2),
+        FloatAxis(name="channels", description="Share of the channels removed.", low=0.0, high=0.75, step=0.25),
+        CategoricalAxis(
+            name="format",
+            description="Number format of the file.",
+            choices=tuple(Choice(value=name, means=spec) for name, spec in _FORMATS),
+        ),
+        CategoricalAxis(name="target", choices=tuple(Choice(value=name) for name in RUNTIMES)),
+    ),
+    passes=(
+        PassTemplate(spec={"kind": "remove_blocks", "n_blocks": {"$axis": "blocks"}}, unless=({"blocks": (0,)},)),
+        PassTemplate(
+            spec={"kind": "structured_prune", "amount": {"$axis": "channels"}}, unless=({"channels": (0.0,)},)
+        ),
+        PassTemplate(spec=TRAINING, unless=({"blocks": (0,), "channels": (0.0,)},)),
+        PassTemplate(spec={"$axis": "format"}),
+    ),
+    targets=tuple(TargetChoice(name=name, precisions=get_target(name).precisions) for name in RUNTIMES),
+)
+"""240 points, 228 of them recipes that a runtime takes."""
+
+OBJECTIVES: Final = (
+    Objective(metric="accuracy"),
+    Objective(metric="size_bytes"),
+    Objective(metric="latency_p50_ratio"),
+)
+"""Framed by the uncompressed file's own figures, before the search. The reference of the ratio is that file in onnxruntime."""
