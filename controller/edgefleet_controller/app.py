@@ -55,6 +55,9 @@ from edgefleet_controller.web import install_pages
 from edgefleet_controller.workers import endpoints as workers
 
 ROUTERS: Sequence[APIRouter] = (
+    agent_runs.router,
+    blobs.agent_router,
+    agent_devices.router,
     health.router,
     observability.router,
     people.router,
@@ -74,10 +77,9 @@ ROUTERS: Sequence[APIRouter] = (
     comparisons.router,
     blobs.router,
     artifacts.router,
-    agent_devices.router,
-    agent_runs.router,
-    blobs.agent_router,
 )
+"""Looked through in this order for each request: what boards ask for all day comes first."""
+
 DESCRIPTION = """Compress, compile and measure neural networks on a fleet of small boards.
 
 Times are RFC 3339 UTC; a quantity's name ends in its unit (`latency_ms`, `energy_mj`, `size_bytes`). Errors are

@@ -100,7 +100,7 @@ ROWS: Final = (
     _row("int8-onnxruntime", (Quantize(),), "onnxruntime", goal=PTQ, note="ordinary tools, lean: 3.46x, 1.001, 2.07x"),
     _row(
         "data-free-w8a8",
-        (Quantize(calibration=Calibration(source="batchnorm")),),
+        (Quantize(calibration=Calibration(source="batchnorm", synthesis_steps=100)),),
         "litert",
         data_free=True,
         goal=Goal(retention=0.993),
