@@ -11,6 +11,7 @@ Order rules (each with its code), checked when a recipe is made:
 - ``fake_quant_start_not_zero``: on a quantized candidate ``fake_quant`` works from the first step.
 - ``student_after_quantize``, ``student_discards_edits``: a student replaces the network; edits belong after it.
 - ``allocation_ambiguous``, ``allocation_incomplete``, ``bits_ambiguous``: see ``passes/specs/allocation.py`` and ``quantize.py``.
+- ``amounts_not_global``: see ``passes/specs/structured_prune.py``.
 - ``amount_ambiguous``: see ``passes/specs/remove_blocks.py``.
 - ``data_free_mixed``: a recipe either looks at the data set or does not.
 - ``format_unsupported``, ``fake_quant_not_static``, ``duplicate_ingredient``, ``distill_without_teacher``, ``budget_ambiguous``, ``schedule_empty``, ``student_*``:
@@ -278,6 +279,7 @@ RULE_CODES = frozenset(
         "allocation_incomplete",
         "amount_ambiguous",
         "amount_not_n_of_m",
+        "amounts_not_global",
         "bits_ambiguous",
         "budget_ambiguous",
         "cast_after_quantize",

@@ -42,6 +42,8 @@ class _Group:
 
     root: str
     members: tuple[str, ...]
+    producers: tuple[str, ...]
+    """Those that make the channels; the others take them."""
     scores: Tensor
     """One score per channel, larger = keep; mean 1, so that groups compare under one global ranking."""
     structure: PrunableStructure
@@ -81,6 +83,7 @@ def _prune(spec: StructuredPrune, model: nn.Module, structure: Structure, contex
         every = [_drawn(group, scene.generator) for group in every]
     groups = [group for group in every if group.structure in spec.structures]
     skipped += _not_asked_for(spec, every)
+    _refuse_unknown_layers(spec, groups)
     kept = _kept_per_group(spec, groups)
     for group in groups:
         skipped += _prune_group_(group, kept[group.root])
@@ -127,6 +130,7 @@ def _encoder_groups(
         _Group(
             root=group.root,
             members=(*group.producers, group.consumer),
+            producers=tuple(group.producers),
             scores=_with_mean_one(group.unit_scores(scores)),
             structure="heads" if group.kind == "heads" else "feed_forward",
             remove_=partial(group.remove_, model),
@@ -158,7 +162,8 @@ def _channel_groups(
             if isinstance(layer, nn.Conv2d) and 1 < layer.groups < layer.out_channels
         ]
         root = names[group[0].dep.layer]
-        fixed = [name for name in (names.get(item.dep.layer) for item in group if _makes(item)) if name in pinned]
+        producers = tuple(names[item.dep.layer] for item in group if _makes(item) and item.dep.layer in names)
+        fixed = [name for name in producers if name in pinned]
         if fixed:
             skipped.append(Skip(layer=root, reason=f"the graph counts on the number of channels of {fixed[0]}"))
             continue
@@ -169,6 +174,7 @@ def _channel_groups(
             _Group(
                 root=root,
                 members=tuple(layers),
+                producers=producers,
                 scores=_with_mean_one(_channel_scores(group, names, scores)),
                 structure="channels" if isinstance(layers[root], nn.Conv2d) else "neurons",
                 remove_=partial(_remove_channels_, graph, layers[root]),
@@ -208,10 +214,25 @@ def _with_mean_one(scores: Tensor) -> Tensor:
     return scores / mean if mean > 0 else scores
 
 
+def _amount(spec: StructuredPrune, group: _Group) -> float:
+    own = [spec.amounts[name] for name in group.producers if name in spec.amounts]
+    return min(own, default=spec.amount)
+
+
+def _refuse_unknown_layers(spec: StructuredPrune, groups: Sequence[_Group]) -> None:
+    unknown = sorted(set(spec.amounts) - {name for group in groups for name in group.members})
+    if unknown:
+        raise PassRefused(
+            f"amounts names {unknown[0]}, which is no layer whose channels can go: correct the name, or leave it out.",
+            code="layer_unknown",
+            detail={"layers": unknown[:100]},
+        )
+
+
 def _kept_per_group(spec: StructuredPrune, groups: Sequence[_Group]) -> dict[str, int]:
     """Return root -> number of channels to keep."""
     if spec.scope == "layer":
-        wanted = {group.root: len(group.scores) * (1.0 - spec.amount) for group in groups}
+        wanted = {group.root: len(group.scores) * (1.0 - _amount(spec, group)) for group in groups}
     else:
         every = torch.cat([group.scores for group in groups]) if groups else torch.zeros(0)
         n_pruned = round(spec.amount * every.numel())

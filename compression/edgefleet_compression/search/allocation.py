@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.errors import SearchInvalid
 from edgefleet_compression.integer_program import choose_options, total
-from edgefleet_compression.passes.specs import BitAllocation, BitChoice
+from edgefleet_compression.passes.specs import BitAllocation, BitChoice, CriterionName, StructuredPrune
 from edgefleet_compression.passes.specs.base import Spec
 
 if TYPE_CHECKING:  # its package loads torch
@@ -100,6 +100,23 @@ def as_bit_allocation(
     choices = tuple(int(option) for option in BITS if all(option in row for row in priced.values()))
     document = {"sensitivity": sensitivity, "choices": choices, "table": priced, table.metric: budget}
     return BitAllocation.model_validate(document)
+
+
+def as_structured_prune(allocation: Allocation, *, criterion: CriterionName = "magnitude_l2") -> StructuredPrune:
+    """Return the pass that prunes every layer by its own share; layers that the table lacks lose the least of the shares.
+
+    Raises SearchInvalid ``table_not_of_shares`` for options that are no shares, or where no layer loses anything.
+    """
+    try:
+        amounts = {layer: float(option) for layer, option in allocation.options.items()}
+    except ValueError:
+        amounts = {}
+    pruned = [amount for amount in amounts.values() if amount > 0]
+    if not pruned or max(pruned) >= 1:
+        raise SearchInvalid(
+            "A structured_prune pass takes shares below 1, at least one of them above 0.", code="table_not_of_shares"
+        )
+    return StructuredPrune(amount=min(pruned), amounts=amounts, criterion=criterion)
 
 
 def harm_of_options(

@@ -221,7 +221,7 @@ def _templates(draft: _Draft) -> tuple[PassTemplate, ...]:
         }
         spec = {"kind": "quantize", **({"calibration": calibration} if calibration else {})}
         found.append(PassTemplate(spec=spec, unless=_all_but(formats, (_STATIC,))))
-    others = tuple(name for name in formats if name in _FORMATS and "weights" in _FORMATS[name])
+    others = tuple(name for name, parts in _FORMATS.items() if parts and name in formats)
     if others:
         parts = {key: {"$axis": "format", "$part": key} for key in ("weights", "activations")}
         found.append(PassTemplate(spec={"kind": "quantize", **parts}, unless=_all_but(formats, others)))

@@ -10,6 +10,9 @@ from edgefleet_compression.structure import Structure
 Family = Literal["residual_cnn", "depthwise_cnn", "plain_cnn", "transformer", "mlp"]
 Domain = Literal["vision", "text", "vision_and_text", "other"]
 
+Place = Literal["first", "last", "depthwise", "embedding"]
+"""What singles a layer out."""
+
 IMAGE_RANK: Final = 3
 """Dimensions of an image without the batch."""
 
@@ -37,10 +40,10 @@ class Strategy:
     most_channels: float
     most_blocks: float
     suits_dynamic: bool
-    protected: Mapping[Literal["first", "last", "depthwise", "embedding"], str]
+    protected: Mapping[Place, str]
 
 
-_ENDS: Final = {
+_ENDS: Final[Mapping[Place, str]] = {
     "first": "first layers keep 8 bits (Zhou et al. 2016, DoReFa, arXiv:1606.06160, section 3)",
     "last": "last layers keep 8 bits (Zhou et al. 2016, DoReFa, arXiv:1606.06160, section 3)",
 }
@@ -93,7 +96,7 @@ def nature_of(structure: Structure) -> Nature:
     """Return what a torch candidate is, by its structure document."""
     if structure.architecture in _ARCHITECTURES:
         family = _ARCHITECTURES[structure.architecture]
-        reasons = (f"architecture {structure.architecture}",)
+        reasons: tuple[str, ...] = (f"architecture {structure.architecture}",)
     else:
         nodes = structure.arguments.get("nodes", ())
         operators = [str(node.get("operator", "")) for node in nodes if isinstance(node, Mapping)]
@@ -149,7 +152,7 @@ def protected_layers(family: Family, layers: Sequence[LayerFacts]) -> dict[str, 
     weighted = [layer for layer in layers if layer.kind != "embedding"]
     found: dict[str, str] = {}
     for layer in layers:
-        kinds = {
+        kinds: Mapping[Place, bool] = {
             "first": bool(weighted) and layer == weighted[0],
             "last": bool(weighted) and layer == weighted[-1],
             "depthwise": layer.is_depthwise,

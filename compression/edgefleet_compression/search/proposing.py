@@ -155,8 +155,8 @@ def _fresh(
         if plan.key not in tried:
             return _proposal(plan, level, number, "warm_start")
     drawn = SAMPLERS[spec.sampler](_situation(spec, records, known, number))
-    plan = _first_new(spec.space, drawn, tried)
-    return None if plan is None else _proposal(plan, level, number, "sampled")
+    found = _first_new(spec.space, drawn, tried)
+    return None if found is None else _proposal(found, level, number, "sampled")
 
 
 def _first_new(space: SearchSpace, drawn: Iterator[Point], tried: set[str]) -> Plan | None:

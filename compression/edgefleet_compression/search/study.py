@@ -158,7 +158,8 @@ def completed(
 
 def needed_metrics(spec: StudySpec) -> tuple[Metric, ...]:
     """Return the metrics that a trial must have figures of."""
-    return tuple(dict.fromkeys(item.metric for item in (*spec.objectives, *spec.constraints)))
+    metrics = [*(item.metric for item in spec.objectives), *(item.metric for item in spec.constraints)]
+    return tuple(dict.fromkeys(metrics))
 
 
 def _ended(

@@ -16,6 +16,7 @@ from edgefleet_agent.measure.paired import BlockPlan, compare_artifacts, with_de
 from edgefleet_agent.measure.subject import Bench
 from edgefleet_compression.data.dataset import Split
 from edgefleet_compression.recipe import Recipe
+from edgefleet_compression.search.axes import Point
 from edgefleet_compression.search.space import Plan, plan_of
 from edgefleet_deploy.accuracy import evaluate
 from edgefleet_deploy.compiler import compiler_for
@@ -27,7 +28,13 @@ REFERENCE: Final = RUNTIMES[0]
 PLAN: Final = BlockPlan(n_pairs=40, seconds=0.015, max_seconds=6.0)
 """Interleaved blocks of 15 ms of the reference and of the row's file: shifts of the load meet both."""
 
-BASELINE_POINT: Final = {"blocks": 0, "channels": 0.0, "format": "fp32", "target": REFERENCE}
+BASELINE_POINT: Final[Point] = {
+    "blocks": 0,
+    "channels": 0.0,
+    "format": "fp32",
+    "observer": "minmax",
+    "target": REFERENCE,
+}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from edgefleet_compression.search.axes import CategoricalAxis, Choice, FloatAxis, IntegerAxis
+from edgefleet_compression.search.axes import CategoricalAxis, Choice, FloatAxis, IntegerAxis, Value
 from edgefleet_compression.search.objectives import Objective
 from edgefleet_compression.search.space import PassTemplate, SearchSpace, TargetChoice
 from edgefleet_deploy.targets import get_target
@@ -22,19 +22,21 @@ TRAINING: Final[dict[str, Any]] = {
 }
 """One pass over the images, taught by the uncompressed network; in bfloat16."""
 
-_QUANTIZE: Final[dict[str, Any]] = {"kind": "quantize"}
-_FORMATS: Final[tuple[tuple[str, Any], ...]] = (
-    ("fp32", None),
-    ("fp16", {"kind": "cast"}),
-    ("int8-minmax", _QUANTIZE),
-    ("int8-percentile", {**_QUANTIZE, "calibration": {"observer": "percentile"}}),
-    ("int8-entropy", {**_QUANTIZE, "calibration": {"observer": "entropy"}}),
-    ("int8-mse", {**_QUANTIZE, "calibration": {"observer": "mse"}}),
-    ("int8-dynamic", {**_QUANTIZE, "activations": {"mode": "dynamic"}}),
-    ("int8-weights", {**_QUANTIZE, "activations": None}),
-    ("int4-weights", {**_QUANTIZE, "weights": {"bits": 4}, "activations": None}),
-    ("int4-weights-mse", {**_QUANTIZE, "weights": {"bits": 4, "scale": "mse"}, "activations": None}),
-)
+_PARTS: Final[dict[str, Any]] = {
+    "fp32": {},
+    "fp16": {},
+    "int8": {},
+    "int8-dynamic": {"weights": {"bits": 8}, "activations": {"mode": "dynamic"}},
+    "int8-weights": {"weights": {"bits": 8}, "activations": None},
+    "int4-weights": {"weights": {"bits": 4}, "activations": None},
+    "int4-weights-mse": {"weights": {"bits": 4, "scale": "mse"}, "activations": None},
+}
+OBSERVERS: Final = ("minmax", "percentile", "entropy", "mse")
+
+
+def _only(*formats: str) -> tuple[dict[str, tuple[Value, ...]], ...]:
+    return ({"format": tuple(name for name in _PARTS if name not in formats)},)
+
 
 SPACE: Final = SearchSpace(
     axes=(
@@ -43,7 +45,12 @@ SPACE: Final = SearchSpace(
         CategoricalAxis(
             name="format",
             description="Number format of the file.",
-            choices=tuple(Choice(value=name, means=spec) for name, spec in _FORMATS),
+            choices=tuple(Choice(value=name, means=parts) for name, parts in _PARTS.items()),
+        ),
+        CategoricalAxis(
+            name="observer",
+            description="How int8 finds the ranges of activations; nothing to the other formats.",
+            choices=tuple(Choice(value=name) for name in OBSERVERS),
         ),
         CategoricalAxis(name="target", choices=tuple(Choice(value=name) for name in RUNTIMES)),
     ),
@@ -53,11 +60,22 @@ SPACE: Final = SearchSpace(
             spec={"kind": "structured_prune", "amount": {"$axis": "channels"}}, unless=({"channels": (0.0,)},)
         ),
         PassTemplate(spec=TRAINING, unless=({"blocks": (0,), "channels": (0.0,)},)),
-        PassTemplate(spec={"$axis": "format"}),
+        PassTemplate(
+            spec={"kind": "quantize", "calibration": {"observer": {"$axis": "observer"}}}, unless=_only("int8")
+        ),
+        PassTemplate(
+            spec={
+                "kind": "quantize",
+                "weights": {"$axis": "format", "$part": "weights"},
+                "activations": {"$axis": "format", "$part": "activations"},
+            },
+            unless=_only(*(name for name, parts in _PARTS.items() if parts)),
+        ),
+        PassTemplate(spec={"kind": "cast"}, unless=_only("fp16")),
     ),
     targets=tuple(TargetChoice(name=name, precisions=get_target(name).precisions) for name in RUNTIMES),
 )
-"""240 points, 228 of them recipes that a runtime takes."""
+"""672 points; the 228 different recipes among them that a runtime takes are the grid."""
 
 OBJECTIVES: Final = (
     Objective(metric="accuracy"),

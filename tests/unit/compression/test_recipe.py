@@ -50,6 +50,7 @@ BROKEN = [
     ("data_free_mixed", [train(synthesis={}), {"kind": "quantize"}]),
     ("data_free_mixed", [train(), {"kind": "quantize", "calibration": {"source": "batchnorm"}}]),
     ("data_free_mixed", [train({"kind": "fake_quant", "calibration": {"source": "random"}})]),
+    ("amounts_not_global", [{"kind": "structured_prune", "amount": 0.5, "scope": "global", "amounts": {"stem": 0.0}}]),
     ("amount_ambiguous", [{"kind": "remove_blocks"}]),
     ("amount_ambiguous", [{"kind": "remove_blocks", "n_blocks": 1, "share": 0.5}]),
     ("prune_after_quantize", [QUANTIZE, {"kind": "remove_blocks", "n_blocks": 1}]),

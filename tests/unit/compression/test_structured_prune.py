@@ -86,6 +86,27 @@ def test_nothing_left_to_prune_is_refused(candidate: TorchCandidate) -> None:
     assert caught.value.code == "nothing_to_prune"
 
 
+def test_layers_may_have_shares_of_their_own(candidate: TorchCandidate) -> None:
+    """The stem and blocks.0.conv2 are added, so that they lose the same channels: the milder share counts for both."""
+    amounts = {"blocks.0.conv1": 0.0, "stem": 0.75, "blocks.0.conv2": 0.25}
+    model = prune(candidate, StructuredPrune(amount=0.5, round_to=4, amounts=amounts)).model
+    widths = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    assert widths == {
+        "stem": 12,
+        "blocks.0.conv1": 16,
+        "blocks.0.conv2": 12,
+        "blocks.1.conv1": 16,
+        "blocks.1.conv2": 16,
+        "blocks.1.shortcut.0": 16,
+    }
+
+
+def test_share_of_a_layer_that_has_no_channels_to_lose_is_refused(candidate: TorchCandidate) -> None:
+    with pytest.raises(PassRefused) as caught:
+        prune(candidate, StructuredPrune(amount=0.5, amounts={"tail": 0.25}))
+    assert caught.value.code == "layer_unknown"
+
+
 def test_quantized_candidate_is_refused(candidate: TorchCandidate, data: DataSet) -> None:
     quantized = apply(Quantize(), candidate, Context(data, seed=0))
     with pytest.raises(PassRefused) as caught:

@@ -1,9 +1,11 @@
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgefleet_compression.passes.specs.base import CriterionChoice, Fraction, Spec
 
+LayerAmount = Annotated[float, Field(ge=0.0, lt=1.0)]
 PrunableStructure = Literal["channels", "neurons", "heads", "feed_forward"]
 
 DEFAULT_ROUND_TO: Final = 8
@@ -26,6 +28,12 @@ class StructuredPrune(Spec):
         "layer",
         description="layer: every group of coupled layers loses the same share; global: one ranking over the network.",
     )
+    amounts: dict[str, LayerAmount] = Field(
+        default_factory=dict,
+        max_length=1024,
+        description="scope layer: another share for the groups of these layers, 0 to leave them whole; of several layers of one "
+        "group the mildest counts.",
+    )
     round_to: int | None = Field(
         None,
         ge=1,
@@ -34,6 +42,14 @@ class StructuredPrune(Spec):
         "quarter and so on, down to 8. null: what the job's target computes fastest with, 8 without a target.",
     )
     min_channels: int = Field(4, ge=1, le=1024, description="Never leave a layer with fewer channels than this.")
+
+    @model_validator(mode="after")
+    def _amounts_are_of_layers(self) -> "StructuredPrune":
+        if self.amounts and self.scope != "layer":
+            raise PydanticCustomError(
+                "amounts_not_global", "amounts are shares of layers: set scope to layer, or leave them out."
+            )
+        return self
 
     @property
     def multiple(self) -> int:

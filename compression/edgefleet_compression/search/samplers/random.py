@@ -1,4 +1,4 @@
-"""Uniform draws over the axes: the control that every search has to beat."""
+"""Uniform draws: the control that every search has to beat."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,16 @@ import numpy as np
 
 from edgefleet_compression.search.axes import Axis, FloatAxis, Point, Value
 from edgefleet_compression.search.samplers.base import Situation
+from edgefleet_compression.search.space import grid, is_enumerable
 
 
 def draw_random(situation: Situation) -> Iterator[Point]:
-    """Draw every axis alike and alone."""
+    """Draw every recipe with the same chance; where there are too many to list, every value of every axis."""
     rng = np.random.default_rng(situation.seed)
+    if is_enumerable(situation.space):
+        plans = grid(situation.space)
+        for place in rng.permutation(len(plans)):
+            yield plans[place].point
     while True:
         yield {axis.name: random_value(axis, rng) for axis in situation.space.axes}
 
