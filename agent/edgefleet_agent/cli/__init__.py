@@ -106,7 +106,8 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--seconds", type=float, default=6.0, help="least length of the timed part (default 6)")
     parser.add_argument("--warmup-seconds", type=float, default=1.0, help="least length of the warm-up (default 1)")
     parser.add_argument("--launches", type=int, default=1, help="process launches (default 1)")
-    parser.add_argument("--mode", choices=["back-to-back", "duty-cycle", "open-loop"], default="back-to-back")
+    modes = ["back-to-back", "duty-cycle", "open-loop"]
+    parser.add_argument("--mode", choices=modes, default=modes[0], help="when the next inference starts")
     parser.add_argument("--rate", type=float, metavar="N", help="inferences per second of the other two modes")
     parser.add_argument("--arrivals", choices=["poisson", "fixed"], default="poisson", help="of the open loop")
     parser.add_argument("--cool-down", type=float, metavar="DEGREES", help="wait until the board is this cool (C)")
@@ -193,6 +194,7 @@ def _add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--table", type=Path, metavar="JSON", help="no controller: simulate this manifest or operator table"
     )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="with --table: write the figures here")
     parser.set_defaults(command=_simulate)
 
 

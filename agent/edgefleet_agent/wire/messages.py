@@ -106,7 +106,7 @@ class SigningKeys(Wire):
 class ClaimRequest(Wire):
     """Asks for work; held open by the controller for up to ``wait_s``."""
 
-    protocol: int = Field(default=PROTOCOL_VERSION)
+    protocol: int = Field(default=PROTOCOL_VERSION, description="protocol version the agent speaks")
     wait_s: float = Field(default=50.0, ge=0, le=50, description="longest wait in seconds")
     facts_sha256: str = Field(description="hash of the facts the agent would report now")
     facts: Optional[DeviceFacts] = Field(
@@ -210,7 +210,7 @@ class SecondArtifact(Wire):
 class RunOrder(Wire):
     """One artifact to measure once, or to compare with a second or with itself; every write about it carries ``(run_id, attempt)``."""
 
-    run_id: str
+    run_id: str = Field(description="identifier of the run")
     attempt: int = Field(ge=1, description="fencing number; a write with an older one gets 409")
     lease_s: float = Field(gt=0, description="length of the lease in seconds from receipt")
     runtime: str = Field(description="runtime to use, such as onnxruntime")
@@ -249,8 +249,8 @@ class ClaimResponse(Wire):
 class HeartbeatRequest(Wire):
     """Extends the lease. Sent between timed windows, never inside one."""
 
-    run_id: str
-    attempt: int = Field(ge=1)
+    run_id: str = Field(description="identifier of the run")
+    attempt: int = Field(ge=1, description="the attempt that the lease is of; an older one gets 409")
     phase: str = Field(description="fetch, wait, cool_down, load, golden, warmup, measure, evaluate, upload, ...")
     silent_for_s: float = Field(default=0, ge=0, le=7200, description="length of the silent window that starts now")
 
@@ -273,13 +273,13 @@ class UploadProgress(Wire):
 class ReportRequest(Wire):
     """The end of a run. Sent again until accepted; the second time changes nothing."""
 
-    run_id: str
-    attempt: int = Field(ge=1)
+    run_id: str = Field(description="identifier of the run")
+    attempt: int = Field(ge=1, description="the attempt that the lease is of; an older one gets 409")
     report: RunReport
 
 
 class ReportResponse(Wire):
     """Accepted; ``duplicate`` when this very report was stored before."""
 
-    accepted: bool
-    duplicate: bool = False
+    accepted: bool = Field(description="always true; a report that is not accepted is answered with a problem")
+    duplicate: bool = Field(default=False, description="whether this very report was stored before")
