@@ -6,6 +6,7 @@ external data, operators of unknown domains, files above the size limit.
 
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from edgefleet_compression.errors import ModelFileInvalid
 from edgefleet_compression.onnx_bounds import refuse_excess
 from edgefleet_compression.precision import Precision
+from edgefleet_compression.search.families import nature_of
 from edgefleet_compression.structure import STRUCTURE_KEY, parse_structure
 
 MAX_FILE_BYTES: Final = 1024**3
@@ -72,6 +74,8 @@ class ModelFacts(BaseModel):
     """True if training and structural passes can work on it: a candidate, or an ONNX file that has a torch form."""
     obstacles: list[str] = []
     """Of an ONNX file that has none: why."""
+    nature: dict[str, Any] | None = None
+    """Of a candidate what a search goes by (``search.families.Nature``): family, domain, blocks that may be removed."""
 
 
 def inspect_model_file(path: Path) -> ModelFacts:
@@ -202,6 +206,7 @@ def _safetensors_facts(path: Path) -> ModelFacts:
         architecture=structure.architecture,
         task=structure.task.model_dump(mode="json"),
         quantized=structure.quantization is not None,
+        nature=asdict(nature_of(structure)),
     )
 
 

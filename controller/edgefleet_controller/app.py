@@ -50,6 +50,7 @@ from edgefleet_controller.settings import Settings
 from edgefleet_controller.signing import endpoints as signing
 from edgefleet_controller.signing.key_ring import KeyRing
 from edgefleet_controller.sweeper import Sweeper, make_listener
+from edgefleet_controller.studies import endpoints as studies
 from edgefleet_controller.wakeups import Wakeups
 from edgefleet_controller.web import install_pages
 from edgefleet_controller.workers import endpoints as workers
@@ -77,6 +78,7 @@ ROUTERS: Sequence[APIRouter] = (
     comparisons.router,
     blobs.router,
     artifacts.router,
+    studies.router,
 )
 """Looked through in this order for each request: what boards ask for all day comes first."""
 

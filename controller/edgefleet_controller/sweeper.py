@@ -29,6 +29,14 @@ from edgefleet_controller.runs import repository as runs
 from edgefleet_controller.runs import service as run_service
 from edgefleet_controller.runs.rules import LeaseRules
 from edgefleet_controller.services import Services
+from edgefleet_controller.studies import repository as studies
+from edgefleet_controller.studies.fleet import look_for_boards
+from edgefleet_controller.studies.watching import (
+    finish_stopped_studies,
+    revive_lost_studies,
+    start_due_turns,
+    start_turn_of,
+)
 
 STRAGGLERS_S = 15.0
 """Interval of the look for variants that a killed process left without their end."""
@@ -63,6 +71,9 @@ class Sweeper:
             self.wake_analyst,
             self.watch_regressions,
             self.find_messages,
+            self.start_study_turns,
+            self.finish_stopped_studies,
+            self.look_for_study_boards,
         )
 
         def glance() -> str:
@@ -83,6 +94,7 @@ class Sweeper:
                     _repeat(self.flush_presence, settings.presence_flush_s, services.presence.has_unsaved)
                 )
                 tasks.create_task(_repeat(self.restart_queued_jobs, settings.restart_queued_after_s))
+                tasks.create_task(_repeat(self.revive_lost_studies, settings.restart_queued_after_s))
                 tasks.create_task(_repeat(self.deliver_messages, settings.scan_interval_s, lambda: self._has_messages))
                 tasks.create_task(_repeat(self.collect_garbage, settings.gc_interval_s))
         finally:
@@ -99,9 +111,13 @@ class Sweeper:
                 versions = jobs.versions(session, waiting_jobs)
         for key in wakeups.keys_of("comparison"):
             wakeups.notify(key)  # it looks again; few wait for comparisons
-        for job_id, version in versions.items():
-            if self._versions.get(job_id) != version:
-                wakeups.notify(f"job:{job_id}")
+        waiting_studies = {key.removeprefix("study:") for key in wakeups.keys_of("study")}
+        if waiting_studies:
+            with self._services.database.reading() as session:
+                versions |= studies.versions(session, waiting_studies)
+        for identifier, version in versions.items():
+            if self._versions.get(identifier) != version:
+                wakeups.notify(f"{'study' if identifier in waiting_studies else 'job'}:{identifier}")
         self._versions = versions
 
     def flush_heartbeats(self) -> None:
@@ -205,6 +221,22 @@ class Sweeper:
         self._has_messages = False
         deliver_due(self._services)
 
+    def start_study_turns(self) -> datetime | None:
+        """Let studies go on whose trials ended, or whose time to look again has come; when the next one's comes."""
+        return start_due_turns(self._services)
+
+    def look_for_study_boards(self) -> datetime | None:
+        """Let studies wait whose boards are all away; when to look again while any is open."""
+        return look_for_boards(self._services)
+
+    def finish_stopped_studies(self) -> None:
+        """Cancel the jobs of studies that were stopped, and end those that have none left."""
+        finish_stopped_studies(self._services)
+
+    def revive_lost_studies(self) -> None:
+        """Go on with studies whose task was lost."""
+        revive_lost_studies(self._services)
+
     def restart_queued_jobs(self) -> None:
         """Hand jobs to the engine again that it did not take, because one of the two was down at that moment."""
         moment = self._services.clock.now() - timedelta(seconds=self._services.settings.restart_queued_after_s)
@@ -237,8 +269,9 @@ def make_listener(services: Services) -> Callable[[Change], None]:
     """Tell held requests and the engine of what was committed in this process."""
 
     def on_change(change: Change) -> None:
-        if change.topic in ("job", "comparison"):
+        if change.topic in ("job", "comparison", "study"):
             services.wakeups.notify(f"{change.topic}:{change.key}")
+        if change.topic in ("job", "comparison"):
             return
         if change.topic == "regression":
             services.wakeups.notify(REGRESSIONS)
@@ -246,9 +279,10 @@ def make_listener(services: Services) -> Callable[[Change], None]:
         if change.topic in NEWS_TOPICS:
             services.desk.hear(change)
             return
-        actions = {
+        actions: dict[str, Callable[[str], None]] = {
             "job_created": lambda job_id: start_job(services, job_id),
             "job_cancelled": services.engine.cancel_job,
+            "study": lambda study_id: start_turn_of(services, study_id),
         }
         try:
             actions[change.topic](change.key)

@@ -29,6 +29,7 @@ from edgefleet_controller.db.tables import (
     Model,
     Project,
     Rollout,
+    Study,
     User,
     Webhook,
 )
@@ -51,6 +52,7 @@ AUDITED: tuple[type[Base], ...] = (
     AgentRelease,
     Rollout,
     Webhook,
+    Study,
 )
 AUDITED_DEVICE_ACTIONS = ("POST /agent/v1/enrol", "POST /agent/v1/rotate")
 LOCK_KEY = 0x6564_6761

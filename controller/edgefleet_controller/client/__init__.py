@@ -11,11 +11,18 @@ connection is repeated; a job is submitted with an idempotency key, so that a re
 
 from edgefleet_controller.client.client import Client
 from edgefleet_controller.client.discovery import connect
-from edgefleet_controller.client.errors import ClientError, ControllerUnreachable, ExtraMissing, JobDidNotComplete
+from edgefleet_controller.client.errors import (
+    ClientError,
+    ControllerUnreachable,
+    ExtraMissing,
+    JobDidNotComplete,
+    StudyDidNotComplete,
+)
 from edgefleet_controller.client.fronts import Front, LeftOutRow, Point
 from edgefleet_controller.client.job import Job
 from edgefleet_controller.client.models import GENERATED_DATA
 from edgefleet_controller.client.rows import ResultRow, Results
+from edgefleet_controller.client.study import Study
 from edgefleet_controller.client.waiting import TERMINAL_JOB_STATES
 
 __all__ = [
@@ -32,5 +39,7 @@ __all__ = [
     "Point",
     "ResultRow",
     "Results",
+    "Study",
+    "StudyDidNotComplete",
     "connect",
 ]

@@ -59,6 +59,19 @@ class JobDidNotComplete(ClientError):
         self.job = job
 
 
+class StudyDidNotComplete(ClientError):
+    """A study that was waited for failed or was cancelled; ``study`` is its last document."""
+
+    def __init__(self, study: JsonObject) -> None:
+        error = study.get("error") or {}
+        message = str(error.get("message", f"the study is {study['state']}"))
+        super().__init__(
+            str(error.get("code", f"study_{study['state']}")),
+            f"study {study['id']} is {study['state']}: {message}; what it found so far: edgefleet study summary {study['id']}",
+        )
+        self.study = study
+
+
 def error_of(response: httpx.Response) -> ClientError:
     """The error that a problem document, or any other answer with an error's status, stands for."""
     try:

@@ -24,6 +24,7 @@ Topic = Literal[
     "lease",
     "job",
     "comparison",
+    "study",
     "job_created",
     "job_cancelled",
     "regression",
@@ -31,7 +32,7 @@ Topic = Literal[
 
 
 class Change(NamedTuple):
-    """Something others may wait for: ``device`` has work, ``job`` or ``comparison`` changed, a job was made or cancelled."""
+    """Something others may wait for: ``device`` has work, ``job``, ``comparison`` or ``study`` changed, a job was made or cancelled."""
 
     topic: Topic
     key: str

@@ -27,6 +27,9 @@ from edgefleet_controller.db.tables import (
     Regression,
     Result,
     Run,
+    Study,
+    StudyEvent,
+    Trial,
     Variant,
     Webhook,
     WebhookDelivery,
@@ -35,7 +38,16 @@ from edgefleet_controller.db.tables import (
 UNSCOPED = "edgefleet_unscoped"
 """Execution option of the few statements that must see all projects' rows, such as whether a file is stored already."""
 
-_OWNED: Sequence[type[DeclarativeBase]] = (Device, JoinToken, Model, Job, Comparison, Regression, Webhook)
+_OWNED: Sequence[type[DeclarativeBase]] = (
+    Device,
+    JoinToken,
+    Model,
+    Job,
+    Comparison,
+    Regression,
+    Webhook,
+    Study,
+)
 
 
 def limit_to_caller(state: ORMExecuteState) -> None:
@@ -53,10 +65,13 @@ def _criteria(projects: Collection[str]) -> list[Any]:
     candidates = select(_table(Variant).c.compression_key).where(_table(Variant).c.job_id.in_(jobs))
     blobs = select(_table(BlobOwner).c.sha256).where(_table(BlobOwner).c.project_id.in_(projects))
     runs = _runs(_table(Run), projects)
+    studies = _keys(Study, projects)
     limited: list[tuple[type[DeclarativeBase], ColumnElement[bool]]] = [
         *((owned, _column(owned, "project_id").in_(projects)) for owned in _OWNED),
         (Variant, Variant.job_id.in_(jobs)),
         (JobEvent, JobEvent.job_id.in_(jobs)),
+        (Trial, Trial.study_id.in_(studies)),
+        (StudyEvent, StudyEvent.study_id.in_(studies)),
         (Artifact, Artifact.key_sha256.in_(variants)),
         (Compression, Compression.key_sha256.in_(candidates)),
         (Blob, Blob.sha256.in_(blobs)),

@@ -14,7 +14,7 @@ from pathlib import Path
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus, run_dbos_database_migrations
 from sqlalchemy.exc import SQLAlchemyError
 
-from edgefleet_controller.engine.protocol import BEGIN_JOB, JOBS_QUEUE, Task
+from edgefleet_controller.engine.protocol import BEGIN_JOB, JOBS_QUEUE, Task, study_task
 
 APPLICATION_NAME = "edgefleet"
 APPLICATION_VERSION = "2"
@@ -67,6 +67,10 @@ class DbosEngine:
         The earlier tasks stay until they are purged: a worker that still runs one of them learns of its end from its record.
         """
         self._start(Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority, begun_again=begun_again))
+
+    def start_turn(self, study_id: str, turn: int) -> None:
+        """Enqueue the turn's task under an identifier of its own, so that a repeat attaches to it."""
+        self._start(study_task(study_id, turn))
 
     def cancel_job(self, job_id: str) -> None:
         """Cancel the job's tasks; their running steps are cancelled and kill their process groups."""

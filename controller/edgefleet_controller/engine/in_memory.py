@@ -13,6 +13,7 @@ class InMemoryEngine:
         self.started: list[str] = []
         self.restarted: list[str] = []
         self.cancelled: list[str] = []
+        self.turns: list[tuple[str, int]] = []
         self.priorities: dict[str, int] = {}
         self.live: set[str] = set()
         self.closed = False
@@ -27,6 +28,11 @@ class InMemoryEngine:
         """Remember that it was begun again."""
         self.restarted.append(job_id)
         self.priorities[job_id] = priority
+
+    def start_turn(self, study_id: str, turn: int) -> None:
+        """Remember the turn once."""
+        if (study_id, turn) not in self.turns:
+            self.turns.append((study_id, turn))
 
     def cancel_job(self, job_id: str) -> None:
         """Remember the cancellation."""

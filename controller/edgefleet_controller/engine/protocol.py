@@ -24,6 +24,16 @@ def require_queues(names: Sequence[str]) -> None:
 BEGIN_JOB = "begin_job"
 """The task that a job starts with; the others follow from it."""
 
+ADVANCE_STUDY = "advance_study"
+"""The task that takes a study's turn; ``job_id`` is the study's identifier, ``begun_again`` the number of the turn."""
+STUDY_PRIORITY = 1
+"""Before all tasks of jobs: it is short, and boards that a study could use stand idle until it is done."""
+
+
+def study_task(study_id: str, turn: int) -> "Task":
+    """The task of this turn; the same for the same turn, so that it is taken once."""
+    return Task(ADVANCE_STUDY, study_id, JOBS_QUEUE, STUDY_PRIORITY, begun_again=turn)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -81,6 +91,10 @@ class Engine(Protocol):
 
     def restart_job(self, job_id: str, priority: int, begun_again: int) -> None:
         """Forget what was done for the job and begin again, for the how many-th time; only for a job without live tasks."""
+        ...
+
+    def start_turn(self, study_id: str, turn: int) -> None:
+        """Enqueue the task that takes this turn of the study; a second call for the same turn changes nothing."""
         ...
 
     def cancel_job(self, job_id: str) -> None:

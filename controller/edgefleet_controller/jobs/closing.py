@@ -12,6 +12,7 @@ from edgefleet_controller.jobs.events import record_event
 from edgefleet_controller.jobs.sweep import settings_of
 from edgefleet_controller.jobs.thresholds import Failures, exceeded
 from edgefleet_controller.runs import repository as runs
+from edgefleet_controller.studies.turns import ask_turn
 
 JsonObject = dict[str, Any]
 
@@ -36,9 +37,11 @@ def close_if_done(session: Session, job_id: str) -> None:
 
 
 def finish(session: Session, job: Job, state: str) -> None:
-    """Put the job into an end state."""
+    """Put the job into an end state; the study that it belongs to has its turn."""
     job.state, job.finished_at, job.progress, job.message = state, now_of(session), 1.0, state
     session.flush()
+    if job.study_id is not None:
+        ask_turn(session, job.study_id)
 
 
 def stop_job(session: Session, job: Job, error: JsonObject) -> None:

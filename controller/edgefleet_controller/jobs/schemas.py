@@ -151,6 +151,7 @@ class JobSummary(BaseModel):
     priority: Priority = Field(default="normal", description="low, normal or high")
     deadline_at: datetime | None = Field(default=None, description="when it is stopped unless it has ended, UTC")
     remeasure_of: str | None = Field(default=None, description="the job whose artifacts it only measures again")
+    study_id: str | None = Field(default=None, description="the study that it is a trial, or a check, of")
     identity_sha256: str | None = Field(
         default=None,
         description="jobs with the same one make the same artifacts: model, recipes, data, seed and targets",

@@ -15,7 +15,7 @@ from edgefleet_controller.canonical import canonical_sha256
 from edgefleet_controller.db.database import announce, now_of
 from edgefleet_controller.db.idempotency import begin_once, finish_once
 from edgefleet_controller.db.identifiers import new_id
-from edgefleet_controller.db.tables import Device, Job, Model, Run, Variant
+from edgefleet_controller.db.tables import Device, Job, Model, Run, Study, Variant
 from edgefleet_controller.devices import service as devices
 from edgefleet_controller.errors import NotFound, StateForbids
 from edgefleet_controller.jobs import repository
@@ -38,6 +38,7 @@ from edgefleet_controller.jobs.waiting import dependencies_of, wait_for
 from edgefleet_controller.models import service as models
 from edgefleet_controller.runs import service as runs
 from edgefleet_controller.runs.suitability import is_board_of
+from edgefleet_controller.studies.turns import ask_turn
 from edgefleet_deploy.targets import TARGETS
 
 SUBMIT = "POST /v1/jobs"
@@ -80,8 +81,11 @@ def submit_once(
     return Submission(created, is_replay=False)
 
 
-def create_job(session: Session, request: JobCreate) -> Job:
-    """A queued job with its variants; refuses what could never run, with the code that says why."""
+def create_job(session: Session, request: JobCreate, *, study: Study | None = None) -> Job:
+    """A queued job with its variants, within a study's project if it is one of a study's.
+
+    Refuses what could never run, with the code that says why.
+    """
     model = models.choose(session, request.model)
     models.require_job_metric(model, request.metric)
     recipes = [choose_recipe(wanted) for wanted in request.recipes]
@@ -94,6 +98,8 @@ def create_job(session: Session, request: JobCreate) -> Job:
     _refuse_boards(request.targets, chosen)
     refuse_too_many(len(recipes) * len(request.targets) * (request.any_of or len(chosen)) * request.n_settings)
     job = _new_job(session, request, model, recipes, chosen)
+    if study is not None:
+        job.study_id, job.project_id = study.id, study.project_id
     variants = _variants(job, recipes, request.targets)
     for variant, recipe in zip(variants, (recipe for recipe in recipes for _ in request.targets), strict=True):
         variant.compute = choose_compute(session, request.compute, recipe)
@@ -171,6 +177,8 @@ def set_job_state(session: Session, job_id: str, state: str, error: dict[str, An
         job.started_at = now_of(session)
     if state in ENDED:
         job.finished_at, job.progress, job.error = now_of(session), 1.0, error
+        if job.study_id is not None:
+            ask_turn(session, job.study_id)
     record_event(session, job_id, state, f"the job is {state}")
     return job
 

@@ -28,6 +28,7 @@ _LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "compressing": ("live", "spin"),
         "compiling": ("live", "spin"),
         "dispatched": ("live", "spin"),
+        "checking": ("live", "spin"),
         "cancelling": ("warn", "spin"),
         "cancelled": ("warn", "cross"),
         "completed": ("good", "check"),

@@ -34,6 +34,7 @@ class Place:
 PLACES: Sequence[Place] = (
     Place("Fleet", "/fleet", Role.VIEWER),
     Place("Jobs", "/jobs", Role.VIEWER),
+    Place("Studies", "/studies", Role.VIEWER),
     Place("Results", "/results", Role.VIEWER),
     Place("Front", "/front", Role.VIEWER),
     Place("Models", "/models", Role.VIEWER),

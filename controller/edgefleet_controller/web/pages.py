@@ -22,6 +22,7 @@ from edgefleet_controller.web import (
     results,
     runs,
 )
+    studies,
 from edgefleet_controller.web.live import make_page_listener
 from edgefleet_controller.web.rendering import error_page, wants_page
 
@@ -33,6 +34,7 @@ ROUTERS: Sequence[APIRouter] = (
     new_job.router,  # before the page of one job, whose address it would be
     jobs.router,
     models.router,
+    studies.router,
     runs.router,
     results.router,
     front.router,

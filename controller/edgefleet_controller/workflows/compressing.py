@@ -42,12 +42,18 @@ async def _compress(bench: Workbench, variant: VariantWork, key: JsonObject, key
         bench.compute.kept(key_sha256) as checkpoints,
     ):
         request = _request(bench, variant, folder, checkpoints)
+        passes = request["recipe"]["passes"]
+        shared = {name: value for name, value in key.items() if name != "recipe_sha256"}
+        if checkpoints is not None and not variant.no_cache:
+            await asyncio.to_thread(bench.compute.prefixes.lend, shared, passes, checkpoints)
         try:
             result = await bench.compute.run(COMPRESSION_STEP, request, report=bench.progress_of(variant, "compress"))
         except StepFailed as failure:
             await asyncio.to_thread(_keep_partial, bench, variant, folder, failure)
             raise
         blob = await asyncio.to_thread(bench.blobs.put_file, result_file(folder, result, "candidate"))
+        if checkpoints is not None:
+            await asyncio.to_thread(bench.compute.prefixes.keep, shared, passes, checkpoints)
     row = Compression(
         key_sha256=key_sha256,
         key=key,

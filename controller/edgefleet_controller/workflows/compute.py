@@ -13,6 +13,7 @@ from typing import Any
 from edgefleet_agent.wire.host_lock import hold_for_compute
 from edgefleet_controller.engine.child_process import ChildLimits, StepFailed
 from edgefleet_controller.engine.executors import StepExecutor, SubprocessExecutor
+from edgefleet_controller.workflows.prefixes import PrefixShelf
 
 JsonObject = dict[str, Any]
 
@@ -41,6 +42,8 @@ class HostCompute:
         executor: StepExecutor | None = None,
     ) -> None:
         self._work_dir = work_dir
+        self.prefixes = PrefixShelf(work_dir / "prefixes")
+        """finished trainings that other recipes may begin with"""
         self._executor = executor or SubprocessExecutor()
         self._limits = limits
         self._lock_dir = lock_dir

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from edgefleet_controller.engine.protocol import (
+    ADVANCE_STUDY,
     BEGIN_JOB,
     COMPILE_QUEUE,
     CPU_QUEUE,
@@ -19,6 +20,7 @@ from edgefleet_controller.engine.protocol import (
     TaskFunction,
 )
 from edgefleet_controller.engine.retries import decide_retry
+from edgefleet_controller.studies.advancing import take_turn
 from edgefleet_controller.workflows.compiling import make_artifact, reuse_compiled
 from edgefleet_controller.workflows.compressing import make_candidate, reuse_candidate
 from edgefleet_controller.workflows.dispatching import dispatch
@@ -54,6 +56,7 @@ class HostSteps:
             COMPRESS_VARIANT: self.compress_variant,
             COMPILE_VARIANT: self.compile_variant,
             DISPATCH_VARIANT: self.dispatch_variant,
+            ADVANCE_STUDY: self.advance_study,
         }
 
     async def begin_job(self, task: Task) -> Sequence[Task]:
@@ -102,6 +105,11 @@ class HostSteps:
             variant = await asyncio.to_thread(self._journal.look_up, task.variant_id)
             return await self._after_failure(task, variant, "dispatching", err)
         return []
+
+    async def advance_study(self, task: Task) -> Sequence[Task]:
+        """Take a study's turn, and begin the jobs that it made."""
+        begun = await asyncio.to_thread(take_turn, self._bench.database, task.job_id, task.begun_again)
+        return [Task(BEGIN_JOB, job_id, JOBS_QUEUE, priority) for job_id, priority in begun.items()]
 
     async def _guarded(
         self,

@@ -16,6 +16,7 @@ from tests.integration.controller.conftest import (
 from tests.integration.controller.test_access import ADMIN, OPERATOR, VIEWER, concrete
 
 from edgefleet_controller.db.tables import Analysis, Regression
+from edgefleet_controller.studies.advancing import take_turn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,6 +43,7 @@ NOT_SHOWN = {
     "GET /v1/regression-events",  # a stream, which answers only those who ask for one
     "GET /fleet/live",  # likewise
     "GET /jobs/{job_id}/live",
+    "GET /studies/{study_id}/live",
     "GET /results/compare",  # it needs two results
 }
 
@@ -108,6 +110,10 @@ def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
         with fleet.services.database.writing() as session:
             session.add(analysis_of(model["blob_sha256"]))
             session.add(regression_of(project["id"], device.device_id, run_id))
+        searched = {"model": model["id"], "objectives": ["latency_p50_ms"], "n_trials": 1, "finalists": 0}
+        study = owner.post("/v1/studies", json=searched)
+        assert study.status_code == 202, study.text
+        take_turn(fleet.services.database, study.json()["id"], 1)
         hook = owner.post("/v1/webhooks", json={"url": "https://hook.example/"})
         assert hook.status_code == 201, hook.text
         theirs = {
@@ -118,6 +124,8 @@ def two_projects(fleet: Fleet) -> Iterator[TwoProjects]:
             "{analysis_id}": "ana_theirs",
             "{comparison_id}": comparison.json()["id"],
             "{regression_id}": "reg_theirs",
+            "{study_id}": study.json()["id"],
+            "{chart}": "volume",
             "{webhook_id}": hook.json()["id"],
             "{sha256}": artifact,
             "{project_id}": project["id"],
@@ -151,7 +159,7 @@ def test_the_owner_finds_all_of_it(each_two: TwoProjects) -> None:
         assert answer.status_code == 200, f"{route}: {answer.status_code} {answer.text}"
 
 
-@pytest.mark.parametrize("path", ["devices", "models", "jobs", "runs", "comparisons", "regressions", "webhooks"])
+@pytest.mark.parametrize("path", ["devices", "models", "jobs", "runs", "comparisons", "studies", "regressions", "webhooks"])
 def test_lists_hold_one_s_own_only(two: TwoProjects, path: str) -> None:
     assert two.stranger.get(f"/v1/{path}").json()["items"] == []
     assert len(two.owner.get(f"/v1/{path}").json()["items"]) > 0
