@@ -1,4 +1,5 @@
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -85,6 +86,16 @@ def _print_table(options: argparse.Namespace) -> int:
     except ValueError as err:
         raise SettingsInvalid("{}: {}".format(options.board, err)) from err
     figures = summarize_series(series)
+    if options.json is not None:
+        document = {
+            "provenance": "simulated",
+            "board": options.board,
+            "undisturbed_ms": undisturbed_ms,
+            "p50_ms": figures.p50,
+            "p90_ms": figures.p90,
+            "n": figures.n,
+        }
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     p50, p90, p99 = (
         "-" if value is None else "{:.4f}".format(value) for value in (figures.p50, figures.p90, figures.p99)
     )

@@ -1,0 +1,1 @@
+"""The seven studies: declarations, carrying out, analysis, reports. Torch-free but for what executors load."""
