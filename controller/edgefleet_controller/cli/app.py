@@ -5,6 +5,7 @@ import typer
 from edgefleet_controller.cli.artifacts import artifact_app
 from edgefleet_controller.cli.comparisons import compare, compare_with_itself, comparison_app, list_comparisons
 from edgefleet_controller.cli.devices import device_app
+from edgefleet_controller.cli.energy_cost import show_energy_cost
 from edgefleet_controller.cli.gate import gate
 from edgefleet_controller.cli.jobs import job_app
 from edgefleet_controller.cli.keys import key_app
@@ -17,6 +18,7 @@ from edgefleet_controller.cli.rollouts import rollout_app
 from edgefleet_controller.cli.runs import file_app, run_app, status
 from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
+from edgefleet_controller.cli.studies import study_app
 from edgefleet_controller.cli.targets import list_recipes, list_targets
 from edgefleet_controller.cli.tokens import token_app
 from edgefleet_controller.cli.workers import list_workers
@@ -46,6 +48,7 @@ app.command()(results)
 app.command()(front)
 app.command()(report)
 app.command()(export)
+app.command("energy-cost")(show_energy_cost)
 app.command()(gate)
 app.command()(compare)
 app.command("aa")(compare_with_itself)
@@ -53,6 +56,7 @@ app.command("comparisons")(list_comparisons)
 app.add_typer(comparison_app, name="comparison")
 app.add_typer(regression_app, name="regression")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(study_app, name="study")
 app.add_typer(run_app, name="run")
 app.add_typer(file_app, name="file")
 app.command("targets")(list_targets)
