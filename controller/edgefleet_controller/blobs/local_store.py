@@ -24,6 +24,8 @@ Publish = Callable[[Path, str], None]
 class LocalBlobStore:
     """Files under ``root/ab/cd/<sha256>``; written to a temporary name, flushed to disk, then renamed."""
 
+    is_local = True
+
     def __init__(self, root: Path, publish: Publish | None = None) -> None:
         self._root = root
         self._incoming = root / "incoming"
@@ -58,12 +60,17 @@ class LocalBlobStore:
 
     def open(self, sha256: str) -> BinaryIO:
         """The file, for reading; NotFound if it is not there."""
-        return self.path(sha256).open("rb")
+        if SHA256_NAME.fullmatch(sha256) is None:
+            raise _not_there(sha256)
+        try:
+            return self._location(sha256).open("rb")
+        except FileNotFoundError as err:
+            raise _not_there(sha256) from err
 
     def path(self, sha256: str) -> Path:
         """Where a local process finds the file; NotFound if it is not there."""
         if not self.exists(sha256):
-            raise NotFound(f"No file has the hash {sha256[:64]}.")
+            raise _not_there(sha256)
         return self._location(sha256)
 
     def exists(self, sha256: str) -> bool:
@@ -129,7 +136,11 @@ class LocalBlobStore:
         return self._incoming / f"{sha256}.{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
     def _location(self, sha256: str) -> Path:
-        return self._root / sha256[:2] / sha256[2:4] / sha256
+        return Path(f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}")  # at once: each step with / costs as much
+
+
+def _not_there(sha256: str) -> NotFound:
+    return NotFound(f"No file has the hash {sha256[:64]}.")
 
 
 class LocalBlobWriter:

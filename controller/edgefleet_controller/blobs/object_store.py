@@ -26,6 +26,8 @@ MODIFIED_FIELDS = ("LastModified", "last_modified", "mtime", "created")
 class ObjectBlobStore:
     """Files under ``<url>/ab/cd/<sha256>``; ``cache`` holds copies and what is being received."""
 
+    is_local = False
+
     def __init__(self, url: str, cache: Path, cache_bytes: int) -> None:
         is_s3 = url.startswith(("s3:", "s3a:"))
         options = {"use_listings_cache": False} if is_s3 else {}

@@ -47,6 +47,11 @@ class BlobWriter(Protocol):
 class BlobStore(Protocol):
     """What every store of files can do."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether every file lies on a disk of this host, so that reading one waits for nothing else."""
+        ...
+
     def writer(self, expected_sha256: str | None = None, max_bytes: int | None = None) -> BlobWriter:
         """Start receiving a file."""
         ...

@@ -23,7 +23,7 @@ from edgefleet_controller.errors import NotFound, UpgradeRequired
 from edgefleet_controller.problems import problem_response
 from edgefleet_controller.runs.leasing import Leased
 from edgefleet_controller.runs.long_poll import wait_for_claim
-from edgefleet_controller.runs.reporting import Handed, check_report
+from edgefleet_controller.runs.reporting import Handed, Unchecked, check_report
 from edgefleet_controller.services import Services, ServicesOf
 from edgefleet_controller.signing.orders import sign_order
 
@@ -92,17 +92,16 @@ async def heartbeat(body: HeartbeatRequest, device_id: DeviceId, services: Servi
 async def report(body: ReportRequest, device_id: DeviceId, services: ServicesOf, request: Request) -> Response:
     """Hand in the report of a run; may be repeated until it is accepted."""
     services.presence.touch(device_id, services.clock.now())
-    handed = await run_in_threadpool(_check, services, device_id, body)
+    card = services.desk.roster.get(device_id)
+    if card is None:
+        raise NotFound
+    handed: Unchecked | Handed
+    came = handed = Unchecked(card, body)
+    if not (came.is_small and services.blobs.is_local):
+        handed = await run_in_threadpool(check_report, card, body, services.blobs)
     completion = await services.desk.report(handed)
     if completion.refusal is not None:
         # answered here, not raised: the run's failure has been committed
         return problem_response(request, completion.refusal)
     duplicate = "true" if completion.is_duplicate else "false"
     return Response(f'{{"accepted":true,"duplicate":{duplicate}}}', media_type=JSON)
-
-
-def _check(services: Services, device_id: str, body: ReportRequest) -> Handed:
-    card = services.desk.roster.get(device_id)
-    if card is None:
-        raise NotFound
-    return check_report(card, body, services.blobs)

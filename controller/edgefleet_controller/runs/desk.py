@@ -15,13 +15,14 @@ from edgefleet_controller.dispatch.group_commit import GroupCommit
 from edgefleet_controller.dispatch.lease_book import Lease, LeaseBook
 from edgefleet_controller.dispatch.roster import Card, Roster
 from edgefleet_controller.dispatch.work import WorkIndex
+from edgefleet_controller.errors import ControllerError
 from edgefleet_controller.rollouts.offers import Offers
 from edgefleet_controller.runs import repository, service
 from edgefleet_controller.runs.aftermath import Aftermath, Note
 from edgefleet_controller.runs.heartbeats import Heartbeats
 from edgefleet_controller.runs.leasing import Claimant, Leased, lease_next, with_work
 from edgefleet_controller.runs.orphans import Fate, fate_of, holder
-from edgefleet_controller.runs.reporting import Completion, Handed, complete_all
+from edgefleet_controller.runs.reporting import Completion, Handed, Unchecked, check_report, complete_all
 from edgefleet_controller.runs.rules import LeaseRules
 from edgefleet_controller.runs.starts import Place, Starts
 from edgefleet_controller.settings import Settings
@@ -52,7 +53,7 @@ class Desk:
         self.heartbeats = Heartbeats(database, self.book, rules, settings.heartbeat_flush_s)
         self.aftermath = Aftermath(database, database.clock, settings.aftermath_s)
         self._leases: GroupCommit[Wanted, Leased | None] = GroupCommit(self.lease_all)
-        self._reports: GroupCommit[Handed, Completion] = GroupCommit(self.report_all)
+        self._reports: GroupCommit[Handed | Unchecked, Completion] = GroupCommit(self.report_all)
         self._starts = Starts()
 
     def load(self) -> None:
@@ -251,12 +252,26 @@ class Desk:
             gone = set(one.fitting) - set(still_open) if one.card.id not in leased else ()
             self.work.settle("" if one.card.id in waiting else one.card.id, gone, count)
 
-    async def report(self, handed: Handed) -> Completion:
+    async def report(self, handed: Handed | Unchecked) -> Completion:
         """Accept a report, once; raises why not."""
         return await self._reports.submit(handed)
 
-    def report_all(self, handed: Sequence[Handed]) -> list[Completion | Exception]:
-        """Accept reports in one transaction."""
+    def report_all(self, handed: Sequence[Handed | Unchecked]) -> list[Completion | Exception]:
+        """Check the reports that were not, and accept them in one transaction."""
+        checked = [self._checked(one) for one in handed]
+        sound = [one for one in checked if isinstance(one, Handed)]
+        accepted = iter(self._accept(sound) if sound else ())
+        return [next(accepted) if isinstance(one, Handed) else one for one in checked]
+
+    def _checked(self, one: Handed | Unchecked) -> Handed | ControllerError:
+        if isinstance(one, Handed):
+            return one
+        try:
+            return check_report(one.card, one.request, self._blobs)
+        except ControllerError as err:
+            return err
+
+    def _accept(self, handed: Sequence[Handed]) -> list[Completion | Exception]:
         with self._database.writing() as session:
             answers = complete_all(session, handed, self._blobs, self.rules.quarantine_after)
         notes = []

@@ -30,6 +30,9 @@ JsonObject = dict[str, Any]
 _RESULTS: Final = insert(Result.metadata.tables[Result.__tablename__])
 """Past the ORM, which would look at each row."""
 
+SMALL_SAMPLES_BYTES: Final = 1 << 16
+"""Some ten thousand latencies, compressed; what a report names beyond that is looked at beside the other reports."""
+
 
 @dataclass(frozen=True)
 class Handed:
@@ -52,6 +55,19 @@ class Completion:
     note: Note | None = None
     card: Card | None = None
     """the device's card with what the run changed"""
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A report as it came, whose raw samples are still to be looked at."""
+
+    card: Card
+    request: ReportRequest
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its check takes a millisecond or two where the files lie on this host, so that others may wait for it."""
+        return sum(ref.size_bytes for ref in self.request.report.samples.values()) <= SMALL_SAMPLES_BYTES
 
 
 def check_report(card: Card, request: ReportRequest, blobs: BlobStore) -> Handed:
