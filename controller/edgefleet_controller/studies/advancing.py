@@ -153,8 +153,9 @@ def wait_for_boards(session: Session, study: Study, reason: NoBoardNow) -> None:
 
 
 def _go_on(session: Session, study: Study) -> None:
+    message = "the study begins" if study.state == "queued" else "its boards take runs again"
     study.state, study.error, study.look_at = "running", None, None
-    record_event(session, study.id, "running", "the study has boards")
+    record_event(session, study.id, "running", message)
 
 
 def _carry_on(session: Session, study: Study, proposed: Sequence[tuple[Search, Sequence[Proposal]]]) -> bool:

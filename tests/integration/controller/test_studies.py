@@ -48,7 +48,7 @@ SPACE = {
 SMALL: JsonObject = {
     "objectives": ["latency_p50_ms", "size_bytes"],
     "space": SPACE,
-    "n_trials": 4,
+    "n_trials": 3,
     "finalists": 2,
     "rounds": 2,
     "seed": 3,
@@ -175,8 +175,8 @@ def test_a_study_goes_from_its_request_over_its_trials_to_its_report(each_fleet:
     assert each_fleet.engine.turns == [(study_id, 1)]
     report = site.finish(study_id)
     board = report["boards"][0]
-    assert [trial["origin"] for trial in site.trials(study_id)] == ["baseline", *["sampled"] * 4]
-    assert (board["trials"]["completed"], board["finished"]["code"]) == (4, "budget_used")
+    assert [trial["origin"] for trial in site.trials(study_id)] == ["baseline", *["sampled"] * 3]
+    assert (board["trials"]["completed"], board["finished"]["code"]) == (3, "budget_used")
     shares = [one["share"] for one in board["hypervolume"]]
     assert shares == sorted(shares)
     assert shares[-1] > 0
@@ -199,7 +199,7 @@ def test_trials_are_jobs_of_the_study_that_asked_for_them(fleet: Fleet) -> None:
     site.finish(study_id)
     listed = fleet.get("/v1/jobs")["items"]
     assert {job["study_id"] for job in listed} == {study_id}
-    assert len(listed) == 1 + 4 + 2, "the baseline, four trials, two rounds"
+    assert len(listed) == 1 + 3 + 2, "the baseline, three trials, two rounds"
 
 
 def test_the_same_key_makes_one_study(fleet: Fleet) -> None:
@@ -294,9 +294,9 @@ def test_a_kill_at_any_turn_changes_nothing_of_the_report(
         take_turn(fleet.services.database, study_id, due)
 
     report = without_names(site.finish(study_id, before_turn=kill_first))
-    assert n_killed >= 5
+    assert n_killed >= 4
     assert report == undisturbed
-    assert [trial["ordinal"] for trial in site.trials(study_id)] == [None, 0, 1, 2, 3]
+    assert [trial["ordinal"] for trial in site.trials(study_id)] == [None, 0, 1, 2]
 
 
 def test_a_turn_says_which_jobs_nobody_has_begun(fleet: Fleet) -> None:
@@ -310,7 +310,7 @@ def test_a_turn_says_which_jobs_nobody_has_begun(fleet: Fleet) -> None:
 
 def test_as_many_trials_run_at_once_as_there_are_boards(fleet: Fleet) -> None:
     site = Site(fleet, n_devices=3)
-    study_id = site.submit(order="free")
+    study_id = site.submit(order="free", n_trials=5)
     site.turn(study_id)
     site.measure(site.open_jobs(study_id)[0])
     site.turn(study_id)
@@ -332,7 +332,7 @@ def test_a_study_waits_while_no_board_takes_runs_and_goes_on_when_one_returns(fl
     fleet.post("/v1/devices/bench-1/release")
     fleet.clock.advance(60)
     fleet.sweeper.start_study_turns()
-    assert site.finish(study_id)["boards"][0]["trials"]["completed"] == 4
+    assert site.finish(study_id)["boards"][0]["trials"]["completed"] == 3
     assert site.study(study_id)["error"] is None
 
 
@@ -349,7 +349,7 @@ def test_a_study_whose_boards_are_not_heard_of_says_so_until_one_is_back(fleet: 
     site.devices[0].claim()
     fleet.sweeper.look_for_study_boards()
     assert (site.study(study_id)["state"], site.study(study_id)["error"]) == ("running", None)
-    assert site.finish(study_id)["boards"][0]["trials"]["completed"] == 4
+    assert site.finish(study_id)["boards"][0]["trials"]["completed"] == 3
 
 
 def test_at_its_deadline_a_study_ends_with_what_it_has(fleet: Fleet) -> None:
@@ -413,7 +413,7 @@ def test_a_trial_without_an_objective_fails_with_its_cause_and_the_others_go_on(
     site.accuracy = {"value": 0.97, "n": 100, "n_correct": 97}
     board = site.finish(study_id)["boards"][0]
     assert [(one["code"], len(one["trials"])) for one in board["failures"]] == [("objective_unknown", 1)]
-    assert (board["trials"]["completed"], board["trials"]["failed"]) == (3, 1)
+    assert (board["trials"]["completed"], board["trials"]["failed"]) == (2, 1)
 
 
 def test_a_baseline_without_figures_ends_the_study_before_any_trial(fleet: Fleet) -> None:
