@@ -49,8 +49,8 @@ from edgefleet_controller.services import Services
 from edgefleet_controller.settings import Settings
 from edgefleet_controller.signing import endpoints as signing
 from edgefleet_controller.signing.key_ring import KeyRing
-from edgefleet_controller.sweeper import Sweeper, make_listener
 from edgefleet_controller.studies import endpoints as studies
+from edgefleet_controller.sweeper import Sweeper, make_listener
 from edgefleet_controller.wakeups import Wakeups
 from edgefleet_controller.web import install_pages
 from edgefleet_controller.workers import endpoints as workers
@@ -76,9 +76,9 @@ ROUTERS: Sequence[APIRouter] = (
     results.router,
     regressions.router,
     comparisons.router,
+    studies.router,
     blobs.router,
     artifacts.router,
-    studies.router,
 )
 """Looked through in this order for each request: what boards ask for all day comes first."""
 

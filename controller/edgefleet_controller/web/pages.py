@@ -21,8 +21,8 @@ from edgefleet_controller.web import (
     new_job,
     results,
     runs,
-)
     studies,
+)
 from edgefleet_controller.web.live import make_page_listener
 from edgefleet_controller.web.rendering import error_page, wants_page
 
@@ -33,8 +33,8 @@ ROUTERS: Sequence[APIRouter] = (
     devices.router,
     new_job.router,  # before the page of one job, whose address it would be
     jobs.router,
-    models.router,
     studies.router,
+    models.router,
     runs.router,
     results.router,
     front.router,

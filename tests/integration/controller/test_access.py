@@ -90,12 +90,12 @@ VIEWER = {
     "GET /front",
     "GET /front/points.json",
     "GET /models",
-    "GET /jobs/{job_id}/live",
-    "GET /jobs/{job_id}/front",
     "GET /studies",
     "GET /studies/{study_id}",
     "GET /studies/{study_id}/live",
     "GET /studies/{study_id}/charts/{chart}",
+    "GET /jobs/{job_id}/live",
+    "GET /jobs/{job_id}/front",
     "GET /jobs/{job_id}/curves/{group}",
 }
 OPERATOR = {
@@ -119,10 +119,11 @@ OPERATOR = {
     "POST /v1/regressions/{regression_id}/acknowledge",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
+    "POST /v1/studies",
+    "POST /v1/studies/{study_id}/cancel",
     "POST /fleet",
     "POST /devices/{device_id}/{action}",
     "POST /jobs/{job_id}/cancel",
-    "POST /v1/studies/{study_id}/cancel",
     "POST /studies/{study_id}/cancel",
     "POST /jobs/{job_id}/remeasure",
     "GET /jobs/new",
@@ -202,13 +203,13 @@ PLACEHOLDERS = {
     "{name:path}": "x",
     "{action}": "hold",
     "{group}": "loss",
+    "{study_id}": "x",
+    "{chart}": "front",
 }
 
 
 def concrete(path: str, values: Mapping[str, str] = PLACEHOLDERS) -> str:
     for placeholder, value in values.items():
-    "{study_id}": "x",
-    "{chart}": "front",
         path = path.replace(placeholder, value)
     assert "{" not in path, f"{path}: say in PLACEHOLDERS, and in the test of ownership, what this parameter names"
     return path
