@@ -1,6 +1,6 @@
 """How much of an exhaustive grid's front a search finds with a fifth of its trials: ``make bench-search``.
 
-The grid (ResNet-20 on CIFAR-10's JPEG copy, 228 recipes, each compressed, compiled and measured on one host) is a table under
+The grid (ResNet-20 on CIFAR-10's JPEG copy, 216 recipes, each compressed, compiled and measured on one host) is a table under
 docs/search. The bench carries five of its rows out again, searches the table with every sampler and many seeds, and writes
 bench/search.json. With --grid it carries the whole grid out first, which takes most of an hour of one core; finished pieces
 are kept under bench/compression, so a grid that is stopped goes on where it was.
@@ -23,11 +23,22 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.benchmarks.compression_rows import cifar10  # noqa: E402 - found only now
 from tests.benchmarks.search_rows.comparing import compare  # noqa: E402
-from tests.benchmarks.search_rows.searching import Course, frame_and_volume, median_share, run, spec_of, trials_to  # noqa: E402
+from tests.benchmarks.search_rows.resnet20 import DATA  # noqa: E402
+from tests.benchmarks.search_rows.searching import (  # noqa: E402
+    Course,
+    frame_and_volume,
+    front_keys,
+    median_share,
+    run,
+    spec_of,
+    trials_to,
+)
 from tests.benchmarks.search_rows.table import Table  # noqa: E402
 
 from edgefleet_agent.measure.environment import describe_host  # noqa: E402
+from edgefleet_compression.errors import StepError  # noqa: E402
 from edgefleet_compression.search.samplers import SAMPLERS  # noqa: E402
+from edgefleet_compression.search.space import Plan  # noqa: E402
 
 WORK: Final = ROOT / "bench"
 TABLE: Final = ROOT / "docs" / "search" / "resnet20_grid.json"
@@ -43,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not cifar10.is_here(shared):
             _say(f"skipped: {shared} with the development data is not there")
             return 2
+        if options.part:
+            _make_part(shared, options.threads, *options.part)
+            return 0
         _carry_out_grid(shared, options.threads)
     if not TABLE.is_file():
         _say(f"there is no table at {TABLE}: make it with --grid")
@@ -93,22 +107,58 @@ def _figures(courses: Sequence[Course], n_trials: int) -> dict[str, Any]:
 
 def _carry_out_grid(shared: Path, threads: int) -> None:
     from tests.benchmarks.search_rows.carrying_out import Grid, in_order_of_work  # loads torch
-    from tests.benchmarks.search_rows.resnet20 import DATA, SPACE
+    from tests.benchmarks.search_rows.resnet20 import SPACE
 
     from edgefleet_compression.search.space import grid
 
-    plans = grid(SPACE)
+    plans = in_order_of_work(grid(SPACE))
     with _workshop(shared, threads) as workshop:
         works = Grid(workshop, _say)
-        baseline, rows, began = works.baseline(), {}, time.perf_counter()
-        for plan in in_order_of_work(plans):
-            row = rows[plan.key] = works.row(plan)
-            _say(
-                f"{len(rows)}/{len(plans)} {dict(plan.point)} {row.size_bytes:,} bytes {row.accuracy_validation:.4f} "
-                f"{row.latency_ratio:.3f} of the reference ({time.perf_counter() - began:.0f} s)"
-            )
-        about = {"host": describe_host(), "data": DATA, "threads": threads, "versions": _versions()}
-    Table(SPACE, baseline, {plan.key: rows[plan.key] for plan in plans}, about).write(TABLE)
+        refused = _make_all(works, plans)
+        made = [plan for plan in plans if plan.key not in refused]
+        rows = {}
+        for plan in made:  # timed one after the other, so that they meet one and the same host
+            rows[plan.key] = works.row(plan)
+            _say(f"timed {len(rows)}/{len(made)} {dict(plan.point)} {rows[plan.key].latency_ratio:.3f}")
+        baseline, about = works.baseline(), {**_about(threads), "refused": list(refused.values())}
+        table = Table(SPACE, baseline, {plan.key: rows[plan.key] for plan in grid(SPACE) if plan.key in rows}, about)
+        front = front_keys(table)
+        reported = {plan.key: works.row(plan, reports=True) for plan in made if plan.key in front}
+    Table(SPACE, baseline, {**table.rows, **reported}, about).write(TABLE)
+
+
+def _make_part(shared: Path, threads: int, part: int, n_parts: int) -> None:
+    """Make the files of every n-th structure, so that several processes share the work; nothing is timed or written."""
+    from tests.benchmarks.search_rows.carrying_out import Grid, in_order_of_work  # loads torch
+    from tests.benchmarks.search_rows.resnet20 import SPACE
+
+    from edgefleet_compression.search.space import grid
+
+    plans = in_order_of_work(grid(SPACE))
+    structures = list(dict.fromkeys((plan.point["blocks"], plan.point["channels"]) for plan in plans))
+    mine = set(structures[part::n_parts])
+    with _workshop(shared, threads) as workshop:
+        works = Grid(workshop, _say)
+        _make_all(works, [plan for plan in plans if (plan.point["blocks"], plan.point["channels"]) in mine])
+
+
+def _make_all(works: Any, plans: Sequence[Plan]) -> dict[str, dict[str, Any]]:
+    """Make every file and return the plans that cannot be made, by key, each with its point and cause."""
+    refused: dict[str, dict[str, Any]] = {}
+    began = time.perf_counter()
+    for count, plan in enumerate(plans):
+        try:
+            outcome, accuracy = works.make(plan)
+            found = f"{outcome.size_bytes:,} bytes {accuracy:.4f}"
+        except StepError as error:
+            refused[plan.key] = {"point": dict(plan.point), "code": error.code, "message": error.message}
+            found = str(error)
+        _say(f"{count + 1}/{len(plans)} {dict(plan.point)} {found} ({time.perf_counter() - began:.0f} s)")
+    return refused
+
+
+def _about(threads: int) -> dict[str, Any]:
+    return {"host": describe_host(), "data": DATA, "threads": threads, "versions": _versions()}
 
 
 def _rerun(table: Table, shared: Path, threads: int) -> Any:
@@ -138,6 +188,13 @@ def _say(line: str) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", action="store_true", help="carry the whole grid out and write its table")
+    parser.add_argument(
+        "--part",
+        type=int,
+        nargs=2,
+        metavar=("I", "N"),
+        help="with --grid: only make the files of structures I, I + N, ...",
+    )
     parser.add_argument("--seeds", type=int, default=20, help="of every sampler")
     parser.add_argument(
         "--threads", type=int, default=1, help="other numbers round otherwise: nothing kept is taken up"

@@ -161,9 +161,13 @@ class _Draft:
     def add_formats(self) -> None:
         """Every number format that one of the targets computes, the family's favourite first."""
         known = {precision for target in self.targets for precision in target.precisions}
-        choices = [Choice(value=name, means=dict(_FORMATS[name])) for name in _FORMATS if name in known]
         if STRATEGIES[self.nature.family].suits_dynamic:
-            choices.sort(key=lambda choice: choice.value != "int8-dynamic")
+            names = sorted(_FORMATS, key=lambda name: name != "int8-dynamic")
+        else:
+            names = [name for name in _FORMATS if name != "int8-dynamic"]
+            text = "Dynamic int8 is of matrix products; convolutions stay float in most runtimes."
+            self.leave_out("format: int8-dynamic", "dynamic_does_not_help", text)
+        choices = [Choice(value=name, means=dict(_FORMATS[name])) for name in names if name in known]
         if self.may("format: rounding while training", "rounding_trained", trains=True):
             choices += [
                 Choice(value=name, means={"while_training": spec})

@@ -20,11 +20,13 @@ Measurement = Literal["estimated", "quick", "full"]
 class FidelityLevel(Spec):
     """One rung of the ladder."""
 
-    name: str = Field(min_length=1, max_length=32, pattern=r"^[a-z0-9_]+$")
+    name: str = Field(min_length=1, max_length=32, pattern=r"^[a-z0-9_]+$", description="Unique within the ladder.")
     training_share: float = Field(
         1.0, gt=0.0, le=1.0, description="Of every training's budget, at least one step or epoch."
     )
-    measurement: Measurement = "full"
+    measurement: Measurement = Field(
+        "full", description="Device figures: by the cost model, a short run, or one of full length."
+    )
     cost: float = Field(1.0, gt=0.0, le=1.0, description="Of one trial here, over that of one at the last level.")
 
 
@@ -34,7 +36,9 @@ FULL: Final = FidelityLevel(name="full")
 class Ladder(Spec):
     """Levels from cheap to full; of the points of a level this share goes on to the next."""
 
-    levels: Annotated[tuple[FidelityLevel, ...], Field(min_length=1, max_length=6)] = (FULL,)
+    levels: Annotated[
+        tuple[FidelityLevel, ...], Field(min_length=1, max_length=6, description="From cheap to full.")
+    ] = (FULL,)
     keep: float = Field(1 / 3, gt=0.0, lt=1.0, description="Share of a level's points that is promoted.")
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ METRICS: Final[Mapping[Metric, MetricFacts]] = MappingProxyType(
 class Objective(Spec):
     """A metric to be made as good as possible. best and worst: the fixed frame in which fronts are compared."""
 
-    metric: Metric
+    metric: Metric = Field(description="What is to be good; the metric decides which way is better.")
     best: float | None = Field(None, description="Value at which better no longer counts; null: no frame yet.")
     worst: float | None = Field(
         None, description="Value at or beyond which a point counts nothing; null: no frame yet."
@@ -85,9 +85,9 @@ class Objective(Spec):
 class Constraint(Spec):
     """A bound that a result must keep to: exactly one of maximum and minimum."""
 
-    metric: Metric
-    maximum: float | None = None
-    minimum: float | None = None
+    metric: Metric = Field(description="What is bounded.")
+    maximum: float | None = Field(None, description="Largest value that is kept; null: no upper bound.")
+    minimum: float | None = Field(None, description="Smallest value that is kept; null: no lower bound.")
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Constraint":

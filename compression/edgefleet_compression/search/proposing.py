@@ -7,7 +7,8 @@ spec's seed and the trial's number. So whoever holds the history goes on as if n
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from edgefleet_compression.errors import CompressionError, SearchInvalid
 from edgefleet_compression.search.axes import Point
@@ -32,17 +33,67 @@ MOST_DRAWS: Final = 64
 MOST_DRAWS_WITHOUT_GRID: Final = 4096
 
 
+@dataclass(frozen=True)
+class _Course:
+    """A search so far. keys: of the records' plans, in the same order."""
+
+    spec: StudySpec
+    records: tuple[TrialRecord, ...]
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: StudySpec, history: Sequence[TrialRecord]) -> Self:
+        """Return the checked history; raises SearchInvalid ``history_invalid``."""
+        records = sorted(history, key=lambda record: record.number)
+        levels = {level.name for level in spec.ladder.levels}
+        if [record.number for record in records] != list(range(len(records))):
+            raise SearchInvalid("The history needs every trial from number 0 on once.", code="history_invalid")
+        odd = next((record for record in records if record.fidelity not in levels), None)
+        if odd is not None:
+            raise SearchInvalid(
+                f"Trial {odd.number} has the fidelity {odd.fidelity}, which the ladder lacks.", code="history_invalid"
+            )
+        return cls(spec, tuple(records), tuple(plan_of(spec.space, record.point).key for record in records))
+
+    def running(self) -> list[TrialRecord]:
+        """The trials under way."""
+        return [record for record in self.records if record.state == "running"]
+
+    def left(self) -> float:
+        """What is left of the budget, in trials at the last level."""
+        return self.spec.n_trials - budget_used(self.spec, self.records) + 1e-9
+
+    def and_then(self, proposal: Proposal) -> "_Course":
+        """Return the course with one more trial under way."""
+        key = plan_of(self.spec.space, proposal.point).key
+        return replace(self, records=(*self.records, started(proposal)), keys=(*self.keys, key))
+
+    def known(self) -> "_Course | None":
+        """Return the finished trials that the next one may look at; None while one of them is still running."""
+        if self.spec.order == "free":
+            places = [place for place, record in enumerate(self.records) if record.state != "running"]
+        else:
+            places = list(range(max(0, len(self.records) - self.spec.batch + 1)))
+        if any(self.records[place].state == "running" for place in places):
+            return None
+        return replace(
+            self,
+            records=tuple(self.records[place] for place in places),
+            keys=tuple(self.keys[place] for place in places),
+        )
+
+
 def propose(spec: StudySpec, history: Sequence[TrialRecord], n: int) -> tuple[Proposal, ...]:
     """Return at most n new trials, fewer where the batch is full, the search is finished, or trials have to be awaited first.
 
     Asking for n at once gives what asking one by one would. Raises SearchInvalid ``history_invalid`` for records that are not
     this search's.
     """
-    records = _checked(spec, history)
+    course = _Course.of(spec, history)
     found: list[Proposal] = []
-    while len(found) < n and (proposal := _next(spec, records)) is not None:
+    while len(found) < n and (proposal := _next(course)) is not None:
         found.append(proposal)
-        records.append(started(proposal))
+        course = course.and_then(proposal)
     return tuple(found)
 
 
@@ -51,23 +102,7 @@ def finished(spec: StudySpec, history: Sequence[TrialRecord]) -> Cause | None:
 
     Codes: ``target_reached``, ``budget_used``, ``space_exhausted``.
     """
-    records = _checked(spec, history)
-    if spec.goals:
-        wanted = (*spec.constraints, *spec.goals)
-        for record in at_full_fidelity(spec, records):
-            if is_feasible(wanted, record.estimates):
-                return Cause(code="target_reached", message=f"Trial {record.number} keeps to every goal.")
-    is_running = any(record.state == "running" for record in records)
-    if _left(spec, records) < spec.ladder.levels[0].cost:
-        return Cause(code="budget_used", message=f"The budget of {spec.n_trials} trials is used up.")
-    if (
-        not is_running
-        and is_enumerable(spec.space)
-        and not _untried(spec, records)
-        and _promotion(spec, records) is None
-    ):
-        return Cause(code="space_exhausted", message="Every recipe of the space has been tried.")
-    return None
+    return _ending(_Course.of(spec, history))
 
 
 def budget_used(spec: StudySpec, history: Sequence[TrialRecord]) -> float:
@@ -75,46 +110,36 @@ def budget_used(spec: StudySpec, history: Sequence[TrialRecord]) -> float:
     return sum(spec.ladder.level(record.fidelity).cost for record in history)
 
 
-def _left(spec: StudySpec, records: Sequence[TrialRecord]) -> float:
-    return spec.n_trials - budget_used(spec, records) + 1e-9
+def _ending(course: _Course) -> Cause | None:
+    spec = course.spec
+    if spec.goals:
+        wanted = (*spec.constraints, *spec.goals)
+        for record in at_full_fidelity(spec, course.records):
+            if is_feasible(wanted, record.estimates):
+                return Cause(code="target_reached", message=f"Trial {record.number} keeps to every goal.")
+    if course.left() < spec.ladder.levels[0].cost:
+        return Cause(code="budget_used", message=f"The budget of {spec.n_trials} trials is used up.")
+    if not course.running() and is_enumerable(spec.space):
+        tried = set(course.keys)
+        if all(plan.key in tried for plan in grid(spec.space)) and _promotion(course, course) is None:
+            return Cause(code="space_exhausted", message="Every recipe of the space has been tried.")
+    return None
 
 
-def _checked(spec: StudySpec, history: Sequence[TrialRecord]) -> list[TrialRecord]:
-    records = sorted(history, key=lambda record: record.number)
-    levels = {level.name for level in spec.ladder.levels}
-    if [record.number for record in records] != list(range(len(records))):
-        raise SearchInvalid("The history needs every trial from number 0 on once.", code="history_invalid")
-    for record in records:
-        if record.fidelity not in levels:
-            raise SearchInvalid(
-                f"Trial {record.number} has the fidelity {record.fidelity}, which the ladder lacks.",
-                code="history_invalid",
-            )
-    return records
-
-
-def _next(spec: StudySpec, records: Sequence[TrialRecord]) -> Proposal | None:
-    """Return trial number ``len(records)``, or None."""
-    number, running = len(records), [record for record in records if record.state == "running"]
-    if len(running) >= spec.batch or finished(spec, records) is not None:
+def _next(course: _Course) -> Proposal | None:
+    """Return the trial after the last, or None."""
+    if len(course.running()) >= course.spec.batch or _ending(course) is not None:
         return None
-    known = _known(spec, records)
+    known = course.known()
     if known is None:
         return None
-    promotion = _promotion(spec, known, taken=records)
+    promotion = _promotion(course, known)
     if promotion is not None:
         record, level = promotion
-        if level.cost <= _left(spec, records):
-            return _proposal(plan_of(spec.space, record.point), level, number, "promoted", record.number)
-    return _fresh(spec, records, known, number)
-
-
-def _known(spec: StudySpec, records: Sequence[TrialRecord]) -> list[TrialRecord] | None:
-    """Return the finished trials that the next one may look at; None while one of them is still running."""
-    if spec.order == "free":
-        return [record for record in records if record.state != "running"]
-    seen = list(records[: max(0, len(records) - spec.batch + 1)])
-    return None if any(record.state == "running" for record in seen) else seen
+        if level.cost <= course.left():
+            plan = plan_of(course.spec.space, record.point)
+            return _proposal(plan, level, len(course.records), "promoted", record.number)
+    return _fresh(course, known)
 
 
 def _proposal(
@@ -131,13 +156,12 @@ def _proposal(
     )
 
 
-def _promotion(
-    spec: StudySpec, known: Sequence[TrialRecord], *, taken: Sequence[TrialRecord] | None = None
-) -> tuple[TrialRecord, FidelityLevel] | None:
-    """Return the best trial that deserves the next level and has not had it, highest level first."""
-    had = {record.promoted_from for record in (known if taken is None else taken)}
+def _promotion(course: _Course, known: _Course) -> tuple[TrialRecord, FidelityLevel] | None:
+    """Return the best known trial that deserves the next level and has not had it, highest level first."""
+    spec = course.spec
+    had = {record.promoted_from for record in course.records}
     for below, above in reversed(list(itertools.pairwise(spec.ladder.levels))):
-        complete = [record for record in known if record.state == "complete" and record.fidelity == below.name]
+        complete = [record for record in known.records if record.state == "complete" and record.fidelity == below.name]
         n_best = int(len(complete) * spec.ladder.keep + 1e-9)
         for record in by_merit(spec, complete)[:n_best]:
             if record.number not in had:
@@ -145,17 +169,14 @@ def _promotion(
     return None
 
 
-def _fresh(
-    spec: StudySpec, records: Sequence[TrialRecord], known: Sequence[TrialRecord], number: int
-) -> Proposal | None:
+def _fresh(course: _Course, known: _Course) -> Proposal | None:
+    spec, number, tried = course.spec, len(course.records), set(course.keys)
     level = spec.ladder.levels[0]
-    tried = _tried(spec, records)
     for point in spec.warm_starts:
         plan = plan_of(spec.space, point)
         if plan.key not in tried:
             return _proposal(plan, level, number, "warm_start")
-    drawn = SAMPLERS[spec.sampler](_situation(spec, records, known, number))
-    found = _first_new(spec.space, drawn, tried)
+    found = _first_new(spec.space, SAMPLERS[spec.sampler](_situation(course, known)), tried)
     return None if found is None else _proposal(found, level, number, "sampled")
 
 
@@ -188,17 +209,8 @@ def distance(space: SearchSpace, first: Point, second: Point) -> float:
     )
 
 
-def _tried(spec: StudySpec, records: Sequence[TrialRecord]) -> set[str]:
-    return {plan_of(spec.space, record.point).key for record in records}
-
-
-def _untried(spec: StudySpec, records: Sequence[TrialRecord]) -> bool:
-    tried = _tried(spec, records)
-    return any(plan.key not in tried for plan in grid(spec.space))
-
-
-def _situation(spec: StudySpec, records: Sequence[TrialRecord], known: Sequence[TrialRecord], number: int) -> Situation:
-    best = _highest(spec, known)
+def _situation(course: _Course, known: _Course) -> Situation:
+    spec, best = course.spec, _highest(known)
     told = [
         Told(
             record.point,
@@ -207,33 +219,27 @@ def _situation(spec: StudySpec, records: Sequence[TrialRecord], known: Sequence[
         )
         for record in best.values()
     ]
-    told_keys = set(best)
-    pending = {_key(spec, record): record.point for record in records if _key(spec, record) not in told_keys}
+    pending = {key: record.point for key, record in zip(course.keys, course.records, strict=True) if key not in best}
     return Situation(
         space=spec.space,
         n_objectives=len(spec.objectives),
         told=tuple(told),
         pending=tuple(pending.values()),
         n_trials=spec.n_trials,
-        seed=_seed(spec.seed, number),
+        seed=_seed(spec.seed, len(course.records)),
     )
 
 
-def _highest(spec: StudySpec, known: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+def _highest(known: _Course) -> dict[str, TrialRecord]:
     """Return for every point its complete trial at the highest level, in the order of the points' first trials."""
-    levels = [level.name for level in spec.ladder.levels]
+    levels = [level.name for level in known.spec.ladder.levels]
     found: dict[str, TrialRecord] = {}
-    for record in known:
-        key = _key(spec, record)
+    for key, record in zip(known.keys, known.records, strict=True):
         if record.state == "complete" and (
             key not in found or levels.index(record.fidelity) > levels.index(found[key].fidelity)
         ):
             found[key] = record
     return found
-
-
-def _key(spec: StudySpec, record: TrialRecord) -> str:
-    return plan_of(spec.space, record.point).key
 
 
 def _seed(seed: int, number: int) -> int:

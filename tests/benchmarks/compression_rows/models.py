@@ -47,13 +47,14 @@ DATA: Final[Mapping[str, Callable[[Path], DataSet]]] = MappingProxyType(
         "cifar10": lambda shared: cifar10.load(shared),
         "cifar10-2k": lambda shared: cifar10.load(shared, n_validation=2000),
         "cifar10-20k": lambda shared: cifar10.load(shared, n_train=20000, n_validation=2000, moved=True),
+        "cifar10-8k": lambda shared: cifar10.load(shared, n_train=8192, n_validation=2000, n_test=500, moved=True),
         "sst2": sst2,
         "cifar10-1k": lambda shared: cifar10.load(shared, n_train=1024, n_validation=500, moved=True),
         "cifar10-512": lambda shared: cifar10.load(shared, n_train=512, n_validation=500, n_test=1000, moved=True),
     }
 )
 """Data set variant -> loader, given the folder of development data, which may be absent. ``cifar10-2k``: 2,000 validation
-images. ``cifar10-20k``: 20,000 training and all test images, for the quick rows. ``cifar10-1k``: 1,024 training and all
+images. ``cifar10-8k``: 8,192 training and 500 test images, for the search's grid. ``cifar10-20k``: 20,000 training and all test images, for the quick rows. ``cifar10-1k``: 1,024 training and all
 test images, for what trains nothing. ``cifar10-512``: 512 training and 1,000 test images, to sort many techniques.
 """
 

@@ -9,7 +9,7 @@ from tests.benchmarks.compression_rows.carrying_out import Workshop
 from tests.benchmarks.compression_rows.row import Outcome, Row
 from tests.benchmarks.compression_rows.store import content_key
 from tests.benchmarks.compression_rows.timing import subject
-from tests.benchmarks.search_rows.resnet20 import DATA, MODEL, RUNTIMES, SPACE
+from tests.benchmarks.search_rows.resnet20 import DATA, MODEL, REPORTED, RUNTIMES, SPACE
 from tests.benchmarks.search_rows.table import GridRow
 
 from edgefleet_agent.measure.paired import BlockPlan, compare_artifacts, with_deadline
@@ -25,7 +25,7 @@ from edgefleet_deploy.onnx_session import OnnxSession
 from edgefleet_deploy.targets import get_target
 
 REFERENCE: Final = RUNTIMES[0]
-PLAN: Final = BlockPlan(n_pairs=40, seconds=0.015, max_seconds=6.0)
+PLAN: Final = BlockPlan(n_pairs=30, seconds=0.015, max_seconds=5.0)
 """Interleaved blocks of 15 ms of the reference and of the row's file: shifts of the load meet both."""
 
 BASELINE_POINT: Final[Point] = {
@@ -56,19 +56,26 @@ class Grid:
 
     def baseline(self) -> GridRow:
         """Return the uncompressed file in the reference runtime; its ratio is to itself."""
-        return self.row(plan_of(SPACE, BASELINE_POINT))
+        return self.row(plan_of(SPACE, BASELINE_POINT), reports=True)
 
-    def row(self, plan: Plan) -> GridRow:
-        """Return a row's figures, carried out where it is not kept."""
+    def make(self, plan: Plan) -> tuple[Outcome, float]:
+        """Return a row's file and its accuracy on what the search sees, carried out where they are not kept."""
         outcome, path = self._outcome(plan)
+        seen = self.workshop.data(DATA).validation
+        kept = self._kept("validation", outcome, lambda: {"accuracy": _accuracy(path, plan.target, seen)})
+        return outcome, float(kept["accuracy"])
+
+    def row(self, plan: Plan, *, reports: bool = False) -> GridRow:
+        """Return a row's figures, carried out where they are not kept. reports: with its accuracy on dev5k."""
+        outcome, validation = self.make(plan)
+        path = self._outcome(plan)[1]
         runtime = get_target(plan.target).runtime
-        validation = self._kept("validation", outcome, lambda: {"accuracy": self._validation(path, plan.target)})
         timed = Timed(**self._kept("ratio", outcome, lambda: asdict(self._timed(path, runtime))))
         return GridRow(
             point=dict(plan.point),
             size_bytes=outcome.size_bytes,
-            accuracy_validation=validation["accuracy"],
-            accuracy_dev=outcome.accuracy,
+            accuracy_validation=validation,
+            accuracy_dev=self._dev(outcome, path, plan.target) if reports else None,
             latency_ratio=timed.ratio,
             latency_ratio_low=timed.low,
             latency_ratio_high=timed.high,
@@ -94,15 +101,9 @@ class Grid:
             self.workshop.store.finish(key, kept)
         return kept
 
-    def _validation(self, path: Path, target: str) -> float:
-        """Return the file's accuracy on the images that the search may see."""
-        loaded = compiler_for(get_target(target)).open(path.read_bytes(), threads=1)
-        assert isinstance(loaded, OnnxSession | LitertSession)
-        images: Split = self.workshop.data(DATA).validation
-        found, _ = evaluate(loaded, loaded.inputs, {"x": images.x}, images.y)
-        if found.value is None:
-            raise ValueError(f"{path}: accuracy is unknown: {found.reason}")
-        return found.value
+    def _dev(self, outcome: Outcome, path: Path, target: str) -> float:
+        unseen = self.workshop.data(REPORTED).test
+        return float(self._kept("dev5k", outcome, lambda: {"accuracy": _accuracy(path, target, unseen)})["accuracy"])
 
     def _timed(self, path: Path, runtime: str) -> Timed:
         reference = subject(self._reference_path(), get_target(REFERENCE).runtime)
@@ -111,6 +112,15 @@ class Grid:
         )
         low, high = compared.interval
         return Timed(compared.ratio, low, high, compared.before.load_average_1m)
+
+
+def _accuracy(path: Path, target: str, images: Split) -> float:
+    loaded = compiler_for(get_target(target)).open(path.read_bytes(), threads=1)
+    assert isinstance(loaded, OnnxSession | LitertSession)
+    found, _ = evaluate(loaded, loaded.inputs, {"x": images.x}, images.y)
+    if found.value is None:
+        raise ValueError(f"{path}: accuracy is unknown: {found.reason}")
+    return found.value
 
 
 def _row(recipe: Recipe, target: str) -> Row:

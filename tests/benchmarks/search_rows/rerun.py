@@ -24,7 +24,8 @@ def carry_out_again(table: Table, workshop: Workshop, seed: int, say: Callable[[
     with tempfile.TemporaryDirectory() as folder:
         again = Grid(replace(workshop, store=Store(Path(folder))), say)
         for plan in in_order_of_work(plans):
-            kept, now = table.rows[plan.key], again.row(plan)
+            kept = table.rows[plan.key]
+            now = again.row(plan, reports=kept.accuracy_dev is not None)
             found.append(
                 {
                     "point": dict(plan.point),

@@ -10,7 +10,17 @@ from tests.benchmarks.search_rows.table import Table
 from edgefleet_compression.search.hypervolume import Box
 from edgefleet_compression.search.objectives import framed
 from edgefleet_compression.search.proposing import propose
-from edgefleet_compression.search.study import SamplerName, StudySpec, TrialRecord, completed, costs
+from edgefleet_compression.search.ranking import beats
+from edgefleet_compression.search.space import Cause, plan_of
+from edgefleet_compression.search.study import (
+    Proposal,
+    SamplerName,
+    StudySpec,
+    TrialRecord,
+    completed,
+    costs,
+    failed,
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,21 @@ def run(table: Table, sampler: SamplerName, seed: int, n_trials: int) -> Course:
     spec = spec_of(table, sampler, seed, n_trials)
     history: list[TrialRecord] = []
     while proposals := propose(spec, history, 1):
-        history.append(completed(spec, proposals[0], table.row(proposals[0].point).values()))
+        history.append(look_up(table, spec, proposals[0]))
     frame, whole = frame_and_volume(table, spec)
-    points = [costs(spec, record) for record in history]
-    shares = tuple(frame.share(points[: count + 1]) / whole for count in range(len(points)))
-    return Course(sampler, seed, shares, tuple(table.row(record.point).sha256 for record in history))
+    shares = tuple(
+        frame.share([costs(spec, record) for record in history[: count + 1] if record.state == "complete"]) / whole
+        for count in range(len(history))
+    )
+    return Course(sampler, seed, shares, tuple(plan_of(table.space, record.point).key for record in history))
+
+
+def look_up(table: Table, spec: StudySpec, proposal: Proposal) -> TrialRecord:
+    """Return the trial with the table's figures, a failed one where the recipe could not be carried out."""
+    row = table.rows.get(plan_of(table.space, proposal.point).key)
+    if row is None:
+        return failed(proposal, Cause(code="refused", message="The recipe could not be carried out."))
+    return completed(spec, proposal, row.values())
 
 
 def frame_and_volume(table: Table, spec: StudySpec) -> tuple[Box, float]:
@@ -50,6 +70,16 @@ def frame_and_volume(table: Table, spec: StudySpec) -> tuple[Box, float]:
     assert frame is not None
     every = [[item.cost(row.values()[item.metric].value) for item in spec.objectives] for row in table.rows.values()]
     return frame, frame.share(every)
+
+
+def front_keys(table: Table) -> frozenset[str]:
+    """Return the keys of the rows that no other row beats, by their values."""
+    spec = spec_of(table, "random", 0, 1)
+    points = {
+        key: tuple(item.cost(row.values()[item.metric].value) for item in spec.objectives)
+        for key, row in table.rows.items()
+    }
+    return frozenset(key for key, own in points.items() if not any(beats(other, own) for other in points.values()))
 
 
 def median_share(courses: Sequence[Course], n_trials: int) -> float:

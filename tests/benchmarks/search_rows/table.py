@@ -15,14 +15,14 @@ from edgefleet_compression.search.space import SearchSpace, parse_space, plan_of
 @dataclass(frozen=True)
 class GridRow:
     """One recipe's figures. accuracy_validation: the compiled file's on the images that the search sees; accuracy_dev: on dev5k,
-    for reports. latency_ratio: p50 over the reference's, in turns with it, with the agent's interval at 99 %.
+    for reports, of rows on the grid's front. latency_ratio: p50 over the reference's, in turns with it, with the agent's interval at 99 %.
     load_1m: the host's load average when it was timed. cost_s: of all its passes, shared ones included.
     """
 
     point: dict[str, Any]
     size_bytes: int
     accuracy_validation: float
-    accuracy_dev: float
+    accuracy_dev: float | None
     latency_ratio: float
     latency_ratio_low: float
     latency_ratio_high: float

@@ -68,7 +68,9 @@ def _figures() -> Callable[[Point], dict[Metric, Estimate]]:
 @pytest.fixture
 def spec_with(space: SearchSpace) -> Callable[..., StudySpec]:
     def make(**changes: Any) -> StudySpec:
-        return StudySpec(**{"objectives": OBJECTIVES, "space": space, "n_trials": 12, "seed": 1, **changes})
+        return StudySpec(
+            **{"objectives": OBJECTIVES, "space": space, "n_trials": 12, "seed": 1, "sampler": "random", **changes}
+        )
 
     return make
 

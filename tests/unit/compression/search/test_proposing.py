@@ -37,15 +37,15 @@ class TestEverySampler:
         )
 
     def test_goes_on_identically_from_any_cut(self, sampler: SamplerName, spec_with: MakeSpec, run_all: RunAll) -> None:
-        spec = spec_with(sampler=sampler, n_trials=9)
+        spec = spec_with(sampler=sampler, n_trials=10)
         whole = run_all(spec)
-        for cut in (0, 1, 4, 8, 9):
+        for cut in (4, 8):
             assert run_all(StudySpec.model_validate_json(spec.model_dump_json()), whole[:cut]) == whole
 
     def test_another_seed_takes_another_course(
         self, sampler: SamplerName, spec_with: MakeSpec, run_all: RunAll
     ) -> None:
-        courses = [[record.point for record in run_all(spec_with(sampler=sampler, seed=seed))] for seed in (1, 2)]
+        courses = [[r.point for r in run_all(spec_with(sampler=sampler, seed=seed, n_trials=4))] for seed in (1, 2)]
         assert courses[0] != courses[1]
 
     def test_many_at_once_are_those_one_by_one(
@@ -73,13 +73,13 @@ class TestEverySampler:
     def test_keeps_to_constraints_while_it_proposes_recipes_alone(
         self, sampler: SamplerName, spec_with: MakeSpec, run_all: RunAll
     ) -> None:
-        spec = spec_with(sampler=sampler, constraints=(Constraint(metric="size_bytes", maximum=30.0),))
-        assert len(run_all(spec)) == 12
+        spec = spec_with(sampler=sampler, constraints=(Constraint(metric="size_bytes", maximum=30.0),), n_trials=8)
+        assert len(run_all(spec)) == 8
 
 
 class TestOrder:
     def test_completion_order_makes_no_difference(self, spec_with: MakeSpec, figures: Any) -> None:
-        spec = spec_with(sampler="tpe", n_trials=10, batch=3)
+        spec = spec_with(sampler="tpe", n_trials=8, batch=3)
         assert self._course(spec, figures, last_first=True) == self._course(spec, figures, last_first=False)
 
     def test_a_free_order_never_waits(self, spec_with: MakeSpec, figures: Any) -> None:
@@ -183,7 +183,7 @@ class TestFaults:
             spec_with(n_trials=0)
 
     def test_every_trial_fails_and_the_search_still_ends(self, spec_with: MakeSpec) -> None:
-        spec = spec_with(sampler="tpe", n_trials=50)
+        spec = spec_with(n_trials=50)
         history: list[TrialRecord] = []
         while proposals := propose(spec, history, 1):
             history.append(failed(proposals[0], BROKEN))
