@@ -16,6 +16,7 @@ from edgefleet_controller.cli.report import export, report
 from edgefleet_controller.cli.results import front, results
 from edgefleet_controller.cli.rollouts import rollout_app
 from edgefleet_controller.cli.runs import file_app, run_app, status
+from edgefleet_controller.cli.searches import search
 from edgefleet_controller.cli.server import demo, serve, worker
 from edgefleet_controller.cli.store import backup, restore_backup, store_app
 from edgefleet_controller.cli.studies import study_app
@@ -44,6 +45,7 @@ app.add_typer(rollout_app, name="rollout")
 app.add_typer(model_app, name="model")
 app.add_typer(artifact_app, name="artifact")
 app.add_typer(job_app, name="job")
+app.command()(search)
 app.command()(results)
 app.command()(front)
 app.command()(report)

@@ -28,6 +28,8 @@ NO_COMMAND = {
     "analysis": "`model analyze` waits, which calls it",
     "health": "`status` asks whether the controller is ready, which holds more",
     "open_job": "an object for programs; commands work with documents",
+    "open_study": "an object for programs; commands work with documents",
+    "search": "an object for programs; `search` uses submit_study",
     "submit": "an object for programs; `job submit` uses submit_job",
 }
 """Calls that no command makes, and why."""
