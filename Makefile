@@ -18,7 +18,7 @@ PYTHON36 ?= $(call find_python,3.6)
 PYTHON313 ?= $(call find_python,3.13)
 BOARD_VENVS := $(if $(PYTHON39),.venv-agent39/.ready) $(if $(PYTHON36),.venv-runner36/.ready)
 
-.PHONY: setup demo screenshots test check bench bench-compression bench-fleet bench-measurement bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
+.PHONY: setup demo screenshots test check bench bench-compression bench-fleet bench-measurement bench-search bench-targets test-linux-i2c test-arm64 lint-ansible wheels require-board-pythons format clean
 
 setup: $(READY)
 
@@ -93,6 +93,11 @@ bench-measurement: setup
 bench-compression: setup
 	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_compression.py \
 		--scale $(or $(SCALE),quick) --rows "$(ROWS)" $(BENCH_ARGUMENTS)
+
+# searches a committed grid of 216 measured recipes with every sampler; carries five of its rows out again.
+# BENCH_ARGUMENTS=--grid carries the whole grid out first, most of an hour of one core
+bench-search: setup
+	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_search.py $(BENCH_ARGUMENTS)
 
 # three architectures x runtimes x precisions through the API on this host
 bench-targets: setup .venv-tflite/.ready
