@@ -1,7 +1,15 @@
 """Battery life and yearly cost, by hand."""
 
-import pytest
+import json
+from collections.abc import Callable
 
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from edgefleet_controller.cli import energy_cost as command
+from edgefleet_controller.cli.app import app
+from edgefleet_controller.client import Client
 from edgefleet_controller.energy_cost import DutyCycle, EnergyCostRefused, MeasuredEnergy, energy_cost, measured_energy
 
 MEASURED = MeasuredEnergy(
@@ -84,3 +92,57 @@ def test_impossible_duty_cycles_are_refused(changes: "dict[str, float]") -> None
     with pytest.raises(EnergyCostRefused) as caught:
         DutyCycle(**{"inferences_per_hour": 10, **changes})  # type: ignore[arg-type]
     assert caught.value.code == "duty_cycle_invalid"
+
+
+ROWS = [
+    {
+        "name": "int8",
+        "device_name": "pi",
+        "provenance": "simulated",
+        "run_id": "run_1",
+        "energy": {"value_mj": 36.0, "expanded_uncertainty_mj": 3.6, "idle_power_w": 1.0, "scope": "board_5v_input"},
+        "latency_ms": {"p50": 10.0},
+    },
+    {
+        "name": "baseline",
+        "device_name": "pi",
+        "provenance": "simulated",
+        "energy": {"value_mj": None, "reason": "no_sensor"},
+    },
+]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Result]":
+    """Runs ``edgefleet energy-cost JOB`` against a controller that has ROWS."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"items": ROWS, "next_cursor": None})
+
+    def invoke(*arguments: str) -> Result:
+        client = Client("http://controller", "eot_x", transport=httpx.MockTransport(answer))
+        monkeypatch.setattr(command, "open_client", lambda _url, _data_dir: client)
+        return CliRunner().invoke(app, ["energy-cost", "job_1", *arguments])
+
+    return invoke
+
+
+def test_command_gives_figures_where_there_is_energy_and_reasons_elsewhere(run: "Callable[..., Result]") -> None:
+    outcome = run("--per-hour", "36000", "--battery", "12.6", "--usable-share", "1", "--efficiency", "1", "--json")
+    first, second = json.loads(outcome.stdout)
+    assert first["battery_life_h"] == pytest.approx(10.0)
+    assert first["provenance"] == "simulated"
+    assert second["error"]["code"] == "energy_unknown"
+
+
+def test_table_names_what_is_assumed(run: "Callable[..., Result]") -> None:
+    outcome = run("--per-hour", "36000")
+    assert "simulated" in outcome.stdout
+    assert "no_sensor" in outcome.stdout
+    assert "usable_share 0.8" in outcome.stdout
+
+
+def test_impossible_cycle_is_wrong_usage(run: "Callable[..., Result]") -> None:
+    outcome = run("--per-hour", "0")
+    assert outcome.exit_code == 2
+    assert "duty_cycle_invalid" in outcome.stderr
