@@ -12,6 +12,7 @@ from edgefleet_compression.studies.declaration import Arm, StudyDeclaration, Stu
 from edgefleet_compression.studies.evaluation import ByArm, ClaimResult, evaluate_claim, paired
 from edgefleet_compression.studies.metrics import read_metric, validation_retention
 from edgefleet_compression.studies.records import FileFigures, Timing, UnitRecord, finished
+from edgefleet_compression.studies.sensitivity import changes
 from edgefleet_compression.studies.statistics import Interval, holm, mean_interval, paired_test
 from edgefleet_compression.studies.timing import medians
 from edgefleet_compression.studies.verdicts import together
@@ -49,6 +50,9 @@ def analyse(
         "baselines": _baselines(scale, records),
         "arms": [_arm(arm, by_arm[arm.name], timings, scale.boards) for arm in scale.arms],
         "comparisons": _comparisons(scale.comparisons, by_arm),
+        "sensitivity": [
+            asdict(item) | {"relative_change": _rounded(item.relative_change)} for item in changes(scale, by_arm)
+        ],
         "constraints": [item.model_dump(mode="json") for item in scale.constraints],
         "picks": [asdict(item) for item in picks(scale, by_arm, medians(timings))],
         "failures": _failures(records),

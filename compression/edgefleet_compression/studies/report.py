@@ -39,6 +39,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield from _baselines(document["baselines"])
     for role, title in ROLES.items():
         yield from _arms(title, [arm for arm in document["arms"] if arm["role"] == role])
+    yield from _sensitivity(document["sensitivity"])
     yield from _latencies(document["arms"])
     yield from _comparisons(document["comparisons"])
     yield from _fits(document["claims"])
@@ -95,7 +96,7 @@ def _arms(title: str, arms: Sequence[Document]) -> Iterator[str]:
     yield "| arm | model | what differs | n | accuracy, % [95 %] | retention, % | bytes, times fewer | after gzip | MACs | zeros |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for arm in arms:
-        differs = ", ".join(f"{name} {value}" for name, value in arm["factors"].items()) or arm["family"] or ABSENT
+        differs = ", ".join(_factor(*item) for item in arm["factors"].items()) or arm["family"] or ABSENT
         head = f"| `{arm['name']}` | {arm['model']} | {differs} | {arm['n']}"
         if not arm["n"]:
             yield f"{head} | {' | '.join([ABSENT] * 6)} |"
@@ -106,8 +107,25 @@ def _arms(title: str, arms: Sequence[Document]) -> Iterator[str]:
     yield ""
 
 
+def _factor(name: str, value: float | str) -> str:
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
 def _times(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}x"
+
+
+def _sensitivity(rows: Sequence[Document]) -> Iterator[str]:
+    if not rows:
+        return
+    yield "| arm | against | changed | accuracy changes by | allowed | n |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        kept = "" if row["is_within"] else " **beyond**"
+        allowed = f"{100 * row['tolerance']:.0f} %"
+        found = f"{100 * row['relative_change']:+.1f} %{kept}"
+        yield f"| `{row['arm']}` | `{row['base']}` | {row['changed']} | {found} | {allowed} | {row['n']} |"
+    yield ""
 
 
 def _latencies(arms: Sequence[Document]) -> Iterator[str]:

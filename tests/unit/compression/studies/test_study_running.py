@@ -7,6 +7,7 @@ import pytest
 from tests.unit.compression.studies.study_examples import CountingExecutor, small_study
 
 from edgefleet_compression.errors import StudyInvalid
+from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.studies.analysis import analyse
 from edgefleet_compression.studies.lock import StudyLock, compare_with_lock, make_lock, read_lock
 from edgefleet_compression.studies.records import StudyFolder, UnitRecord
@@ -137,3 +138,29 @@ def test_lock_file_is_read_back_and_an_edited_one_refused(tmp_path: Path) -> Non
     with pytest.raises(StudyInvalid) as caught:
         read_lock(path)
     assert caught.value.code == "lock_invalid"
+
+
+def test_sensitivity_is_the_change_against_the_arm_that_is_varied(tmp_path: Path) -> None:
+    """0.95 + 0.004 seed, lowered by 3 %: within 5 %; by 20 % on half the data: beyond 15 %."""
+    base = SCALE.arms[0]
+    varied = [
+        base.model_copy(
+            update={
+                "name": name,
+                "role": "sensitivity",
+                "family": "sensitivity of int8",
+                "recipe": base.recipe.model_copy(update={"passes": (Quantize(rounding_steps=steps),)}),
+                "factors": {"level": level, "changed": name},
+                "train_share": share,
+                "seeds": (0,),
+            }
+        )
+        for name, level, share, steps in (("near", 0.95 * 0.97, 1.0, 400), ("far", 0.95 * 0.8, 0.5, 600))
+    ]
+    scale = SCALE.model_copy(update={"arms": (*SCALE.arms, *varied)})
+    records = run_units(scale, StudyFolder(tmp_path), CountingExecutor(), external={})
+    study = STUDY.model_copy(update={"scales": (scale,)})
+    near, far = analyse(study, "small", records)["sensitivity"]
+    assert (near["relative_change"], near["is_within"]) == (pytest.approx(-0.03, abs=1e-6), True)
+    assert (far["relative_change"], far["is_within"]) == (pytest.approx(-0.2, abs=1e-6), False)
+    assert "**beyond**" in render_markdown(analyse(study, "small", records))
