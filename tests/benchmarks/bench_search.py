@@ -13,7 +13,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.benchmarks.compression_rows import cifar10  # noqa: E402 - found only now
 from tests.benchmarks.search_rows.comparing import compare  # noqa: E402
+from tests.benchmarks.search_rows.plotting import draw  # noqa: E402
 from tests.benchmarks.search_rows.resnet20 import DATA  # noqa: E402
 from tests.benchmarks.search_rows.searching import (  # noqa: E402
+    ARMS,
     Course,
+    attained_front,
     frame_and_volume,
     front_keys,
     median_share,
@@ -37,7 +40,6 @@ from tests.benchmarks.search_rows.table import Table  # noqa: E402
 
 from edgefleet_agent.measure.environment import describe_host  # noqa: E402
 from edgefleet_compression.errors import StepError  # noqa: E402
-from edgefleet_compression.search.samplers import SAMPLERS  # noqa: E402
 from edgefleet_compression.search.space import Plan  # noqa: E402
 
 WORK: Final = ROOT / "bench"
@@ -62,36 +64,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"there is no table at {TABLE}: make it with --grid")
         return 2
     table = Table.read(TABLE)
-    document = search(table, options.seeds)
+    courses, n_trials = search(table, options.seeds)
+    document = figures(table, courses, n_trials)
+    TABLE.with_name("curves.svg").write_text(draw(courses, n_trials, GOAL))
     document["rerun"] = _rerun(table, shared, options.threads) if options.rerun else {"skipped": "not asked for"}
     WORK.mkdir(exist_ok=True)
     (WORK / "search.json").write_text(json.dumps(document, indent=1) + "\n")
     return 0
 
 
-def search(table: Table, n_seeds: int) -> dict[str, Any]:
-    """Return the figures of every sampler at a fifth of the grid's trials."""
+def search(table: Table, n_seeds: int) -> tuple[dict[str, list[Course]], int]:
+    """Return every arm's courses, one for each seed, of a fifth of the grid's trials, and how many trials that is."""
     n_trials = int(TRIALS_SHARE * len(table.rows))
     courses: dict[str, list[Course]] = {}
-    for sampler in SAMPLERS:
+    for arm in ARMS:
         began = time.perf_counter()
-        courses[sampler] = [run(table, sampler, seed, n_trials) for seed in range(n_seeds)]
-        _say(f"{sampler}: {median_share(courses[sampler], n_trials):.4f} ({time.perf_counter() - began:.0f} s)")
-    last = {sampler: [course.shares[-1] for course in own] for sampler, own in courses.items()}
-    compared = compare(last["tpe"], {name: shares for name, shares in last.items() if name != "tpe"})
-    spec = spec_of(table, "tpe", 0, n_trials)
+        courses[arm] = [run(table, arm, seed, n_trials) for seed in range(n_seeds)]
+        _say(f"{arm}: {median_share(courses[arm], n_trials):.4f} ({time.perf_counter() - began:.0f} s)")
+    return courses, n_trials
+
+
+def figures(table: Table, courses: Mapping[str, Sequence[Course]], n_trials: int) -> dict[str, Any]:
+    """Return what bench/search.json says."""
+    last = {arm: [course.shares[-1] for course in own] for arm, own in courses.items()}
+    compared = compare(last["search"], {arm: last[arm] for arm in ("random", "nsga2")})
+    parts = compare(last["tpe"], {arm: last[arm] for arm in ("random", "nsga2")})
+    begun = compare(last["search"], {arm: last[arm] for arm in ("tpe", "random_begun_known")})
+    spec = spec_of(table, ARMS["search"], 0, n_trials)
     return {
-        "hypervolume_share": median_share(courses["tpe"], n_trials),
+        "hypervolume_share": median_share(courses["search"], n_trials),
         "trials_share": n_trials / len(table.rows),
         "n_trials": n_trials,
         "n_rows": len(table.rows),
-        "seeds": n_seeds,
+        "seeds": len(courses["search"]),
         "goal": GOAL,
         "vs_random": asdict(compared["random"]),
         "vs_nsga2": asdict(compared["nsga2"]),
+        "without_first_points": {against: asdict(found) for against, found in parts.items()},
+        "what_each_part_adds": {against: asdict(found) for against, found in begun.items()},
         "objectives": [objective.model_dump(mode="json") for objective in spec.objectives],
+        "n_first_points": len(spec.warm_starts),
         "grid_hypervolume": frame_and_volume(table, spec)[1],
-        "samplers": {sampler: _figures(own, n_trials) for sampler, own in courses.items()},
+        "n_front": len(front_keys(table)),
+        "attained_by_half_of_the_seeds": attained_front(table, spec, courses["search"]),
+        "arms": {arm: _figures(own, n_trials) for arm, own in courses.items()},
         "about": dict(table.about),
         "versions": {"optuna": version("optuna"), "python": platform.python_version()},
     }
@@ -99,7 +115,7 @@ def search(table: Table, n_seeds: int) -> dict[str, Any]:
 
 def _figures(courses: Sequence[Course], n_trials: int) -> dict[str, Any]:
     return {
-        "shares": [course.shares[-1] for course in courses],
+        "shares": [round(course.shares[-1], 5) for course in courses],
         "median_by_trial": [round(median_share(courses, count), 4) for count in range(1, n_trials + 1)],
         "trials_to_goal": [trials_to(course, GOAL) for course in courses],
     }

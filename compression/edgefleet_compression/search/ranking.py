@@ -35,7 +35,8 @@ def by_merit(spec: StudySpec, records: Sequence[TrialRecord]) -> list[TrialRecor
     """
     ordered = sorted(records, key=lambda record: record.number)
     feasible = [record for record in ordered if is_feasible(spec.constraints, record.estimates)]
-    others = [record for record in ordered if record not in feasible]
+    numbers = {record.number for record in feasible}
+    others = [record for record in ordered if record.number not in numbers]
     points = [costs(spec, record) for record in feasible]
     ranks = non_dominated_ranks(points)
     gains = _gains(points, ranks, spec.frame or _frame_around(points))

@@ -55,8 +55,6 @@ class StudySpec(Spec):
         check_objectives(self.objectives, (*self.constraints, *self.goals))
         for point in self.warm_starts:
             plan_of(self.space, point)
-        if self.ladder.levels[0].cost > self.n_trials:
-            raise PydanticCustomError("budget_too_small", "The budget is too small for one trial.")
         return self
 
     @property

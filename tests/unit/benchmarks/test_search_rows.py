@@ -1,11 +1,13 @@
 """Parts of the search bench: the table's file, the order of work, its statistics."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from tests.benchmarks.search_rows.comparing import compare, holm
+from tests.benchmarks.search_rows.plotting import draw
 from tests.benchmarks.search_rows.resnet20 import SPACE
-from tests.benchmarks.search_rows.searching import run, trials_to
+from tests.benchmarks.search_rows.searching import ARMS, attained_front, run, spec_of, trials_to
 from tests.benchmarks.search_rows.table import GridRow, Table
 
 from edgefleet_compression.search.prefixes import shared_prefix
@@ -68,6 +70,15 @@ def test_a_search_of_the_table_finds_more_and_more_of_its_volume(table: Table) -
     assert 0.0 < course.shares[-1] <= 1.0
     assert trials_to(course, course.shares[4]) == 1 + course.shares.index(course.shares[4])
     assert trials_to(course, 1.1) is None
+
+
+def test_half_of_the_seeds_attain_what_both_of_two_do(table: Table) -> None:
+    courses = [run(table, "random", seed, 4) for seed in (0, 1)]
+    spec = spec_of(table, ARMS["random"], 0, 4)
+    front = attained_front(table, spec, courses)
+    assert {tuple(point) for point in front} == {("accuracy", "size_bytes", "latency_p50_ratio")}
+    picture = ElementTree.fromstring(draw({"random": courses}, 4, 0.95))
+    assert len(picture.findall("{http://www.w3.org/2000/svg}polyline")) == 1
 
 
 def test_p_values_are_adjusted_for_their_number() -> None:
