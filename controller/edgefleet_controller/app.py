@@ -28,6 +28,7 @@ from edgefleet_controller.devices import endpoints as devices
 from edgefleet_controller.devices.presence import Presence
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.engine.protocol import Engine
+from edgefleet_controller.imports import endpoints as imports
 from edgefleet_controller.jobs import endpoints as jobs
 from edgefleet_controller.limits import BodyLimit
 from edgefleet_controller.listening import SafeEdge
@@ -74,6 +75,7 @@ ROUTERS: Sequence[APIRouter] = (
     rollouts.agent_router,
     runs.router,
     results.router,
+    imports.router,
     regressions.router,
     comparisons.router,
     studies.router,

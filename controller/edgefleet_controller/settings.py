@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         default=86400.0, gt=0, description="how long the credential before a renewal is still accepted"
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="format of log lines: text for people, json for programs"
+        default="text", description="format of log lines: text for people, json for programs (agents too)"
     )
     log_access: bool = Field(default=False, description="whether every request leaves a log line")
     session_s: float = Field(default=12 * 3600.0, gt=0, description="life of a browser's session")

@@ -26,6 +26,7 @@ def addresses(seeded: Seeded) -> dict[str, str]:
         "run": f"/runs/{seeded.run_id}",
         "run-failed": f"/runs/{seeded.failed_run_id}",
         "results": "/results",
+        "comparison": f"/comparisons/{seeded.comparison_id}",
         "front": f"/front?job={seeded.job_id}",
         "models": "/models",
         "model": f"/models/{seeded.model_id}",

@@ -22,7 +22,18 @@ from edgefleet_controller.blobs import repository as blob_rows
 from edgefleet_controller.clock import FakeClock
 from edgefleet_controller.db.identifiers import new_id
 from edgefleet_controller.db.migrate import upgrade_to_head
-from edgefleet_controller.db.tables import Artifact, Device, Job, JobEvent, Regression, Result, Run, Variant
+from edgefleet_controller.db.tables import (
+    Artifact,
+    Comparison,
+    ComparisonResult,
+    Device,
+    Job,
+    JobEvent,
+    Regression,
+    Result,
+    Run,
+    Variant,
+)
 from edgefleet_controller.engine.in_memory import InMemoryEngine
 from edgefleet_controller.runs.records import result_of
 from edgefleet_controller.settings import Settings
@@ -82,6 +93,7 @@ class Seeded:
     failed_run_id: str
     devices: Mapping[str, str]
     hostile_device_id: str
+    comparison_id: str
 
 
 class MadeUpInspector:
@@ -99,15 +111,21 @@ class MadeUpInspector:
 
 
 @contextmanager
-def serving(folder: Path, *, seeded: bool = True) -> Iterator[Fleet]:
-    """A controller on loopback whose clock stands at the present moment."""
+def serving(folder: Path, *, database_url: str | None = None) -> Iterator[Fleet]:
+    """A controller on loopback whose clock stands at the present moment; without an address of a database, on SQLite."""
     folder.mkdir(parents=True, exist_ok=True)
-    upgrade_to_head(f"sqlite:///{folder / 'edgefleet.db'}")
+    upgrade_to_head(database_url or f"sqlite:///{folder / 'edgefleet.db'}")
     intervals = dict.fromkeys(
         ("scan_interval_s", "presence_flush_s", "restart_queued_after_s", "heartbeat_flush_s"), NEVER_S
     )
     clock = FakeClock(datetime.now(UTC))
-    settings = Settings(data_dir=folder, aftermath_s=0, run_analyses=False, **intervals)  # type: ignore[arg-type]
+    settings = Settings(
+        data_dir=folder,
+        database_url=database_url,
+        aftermath_s=0,
+        run_analyses=False,
+        **intervals,  # type: ignore[arg-type]
+    )
     app = create_app(settings, engine=InMemoryEngine(), clock=clock, inspector=MadeUpInspector())
     with _serving(app) as url:
         fleet = Fleet(url, app.state.services, clock)
@@ -139,8 +157,11 @@ def seed(fleet: Fleet) -> Seeded:
         failed = writer.fail_run(job["id"], devices["nano-1"])
         writer.remeasure(job["id"], devices["kitchen-pi"])
         writer.train(live["id"])
+        compared = writer.compare(job["id"], devices["kitchen-pi"])
     fleet.services.desk.load()
-    return Seeded(fleet, job["id"], live["id"], model["id"], runs["joint", "kitchen-pi"], failed, devices, hostile)
+    return Seeded(
+        fleet, job["id"], live["id"], model["id"], runs["joint", "kitchen-pi"], failed, devices, hostile, compared
+    )
 
 
 def _add_board(fleet: Fleet, board: Board) -> str:
@@ -341,6 +362,62 @@ class _Writer:
             self._report(run, BOARDS[0], p50_ms, SHAPES["joint"][2], at)
             if ordinal == 12:
                 self._change(run, artifact.sha256, device_id)
+
+    def compare(self, job_id: str, device_id: str) -> str:
+        """Two variants measured in turns on a board."""
+        a, b = (self._compared(job_id, name) for name in ("baseline", "int8"))
+        comparison = Comparison(
+            id=new_id("cmp"),
+            name="baseline with int8",
+            kind="ab",
+            a_sha256=a["sha256"],
+            b_sha256=b["sha256"],
+            request={"n_pairs": 400, "artifact_a": a, "artifact_b": b},
+            created_at=self._now,
+        )
+        self._session.add(comparison)
+        self._session.flush()
+        run = Run(
+            id=new_id("run"),
+            kind="ab",
+            comparison_id=comparison.id,
+            device_id=device_id,
+            state="completed",
+            attempt=1,
+            order={"kind": "ab", "runtime": "onnxruntime"},
+            created_at=self._now,
+            finished_at=self._now,
+        )
+        self._session.add(run)
+        self._session.flush()
+        report: JsonObject = {
+            "provenance": "measured",
+            "verdict": {"status": "suspect", "reasons": ["host_busy"]},
+            "environment": {"host": {"cpu_model": "Cortex-A72"}, "before": {"governors": ["performance"]}},
+        }
+        result = Result(
+            run_id=run.id,
+            attempt=1,
+            report=report,
+            report_sha256="0" * 64,
+            provenance="measured",
+            verdict="suspect",
+            energy_reason="not_measured",
+            created_at=self._now,
+        )
+        self._session.add(result)
+        self._session.flush()
+        figures = {"ratio": 0.43, "ratio_low": 0.421, "ratio_high": 0.436, "confidence": 0.99, "n_pairs": 400}
+        row = ComparisonResult(run_id=run.id, comparison_id=comparison.id, kind="ab", outcome="faster", **figures)
+        self._session.add(row)
+        self._session.flush()
+        return comparison.id
+
+    def _compared(self, job_id: str, name: str) -> JsonObject:
+        variant = next(one for one in self._variants(job_id) if one.name == name)
+        artifact = self._session.get_one(Artifact, variant.artifact_key)
+        facts = {"sha256": artifact.sha256, "size_bytes": artifact.size_bytes, "target": artifact.target}
+        return facts | {"runtime": "onnxruntime", "name": name}
 
     def _change(self, run: Run, artifact_sha256: str, device_id: str) -> None:
         before = SHAPES["joint"][0]

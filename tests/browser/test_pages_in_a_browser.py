@@ -68,6 +68,17 @@ def test_a_run_shows_its_samples_and_how_far_to_trust_it(visit: Visit, seeded: S
     assert visit.violations() == []
 
 
+def test_a_comparison_says_which_file_is_faster_and_how_far_to_trust_it(visit: Visit, seeded: Seeded) -> None:
+    page = visit.open("/results")
+    page.get_by_text("Measured in turns").click()
+    page.get_by_role("link", name="baseline with int8").click()
+    row = page.locator("tr", has_text="kitchen-pi").inner_text()
+    assert "B is faster" in row
+    assert "0.430" in row
+    assert "Other processes used more than a quarter of a core" in page.inner_text("main")
+    assert visit.violations() == []
+
+
 def test_a_failed_run_says_what_to_do(visit: Visit, seeded: Seeded) -> None:
     page = visit.open(f"/runs/{seeded.failed_run_id}")
     assert "The runtime raised an exception or died by a signal." in page.inner_text("main")

@@ -82,6 +82,7 @@ class Reason(str, Enum):
     TEMPERATURE_HIGH = "temperature_high"
     NON_FINITE_OUTPUT = "non_finite_output"
     EMULATED = "emulated"
+    IMPORTED = "imported"
     PLACEMENT_TOO_LOW = "placement_too_low"
 
 

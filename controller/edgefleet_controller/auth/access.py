@@ -96,6 +96,8 @@ _VIEWER = (
     "GET /runs/{run_id}/bundle.zip",
     "GET /results",
     "GET /results/compare",
+    "GET /comparisons",
+    "GET /comparisons/{comparison_id}",
     "GET /front",
     "GET /front/points.json",
     "GET /models",
@@ -125,6 +127,7 @@ _OPERATOR = (
     "POST /v1/jobs",
     "POST /v1/jobs/{job_id}/cancel",
     "POST /v1/jobs/{job_id}/remeasure",
+    "POST /v1/imports",
     "POST /v1/regressions/{regression_id}/acknowledge",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
@@ -139,6 +142,7 @@ _OPERATOR = (
     "POST /jobs/new",
     "POST /jobs/new/preview",
     "GET /jobs/new/recipe-schema",
+    "POST /comparisons/{comparison_id}/cancel",
     "POST /models/{model_id}/analysis",
 )
 _ADMIN = (

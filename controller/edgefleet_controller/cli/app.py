@@ -7,6 +7,7 @@ from edgefleet_controller.cli.comparisons import compare, compare_with_itself, c
 from edgefleet_controller.cli.devices import device_app
 from edgefleet_controller.cli.energy_cost import show_energy_cost
 from edgefleet_controller.cli.gate import gate
+from edgefleet_controller.cli.imports import import_profile
 from edgefleet_controller.cli.jobs import job_app
 from edgefleet_controller.cli.keys import key_app
 from edgefleet_controller.cli.models import model_app
@@ -52,6 +53,7 @@ app.command()(report)
 app.command()(export)
 app.command("energy-cost")(show_energy_cost)
 app.command()(gate)
+app.command("import-profile")(import_profile)
 app.command()(compare)
 app.command("aa")(compare_with_itself)
 app.command("comparisons")(list_comparisons)

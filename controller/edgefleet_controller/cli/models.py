@@ -57,6 +57,22 @@ def add(
     console.print(f"Next: edgefleet job submit {model['name']} --recipe baseline --recipe int8", markup=False)
 
 
+@model_app.command("sample")
+def sample(
+    file: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    data: Annotated[Path, typer.Argument(help="The .npz file to write, with x and y.")],
+) -> None:
+    """Write a small trained network (8 x 8 digits) with its data, for first steps without a file of one's own."""
+    from edgefleet_controller.sample_model import write_sample
+
+    for path in (file, data):
+        if path.exists():
+            fail("file_exists", f"{path} exists already; name another file")
+    accuracy = write_sample(file, data)
+    console.print(f"Wrote {file} and {data}; accuracy on all of its data: {accuracy:.1%}", markup=False)
+    console.print(f"Next: edgefleet model add {file} --data {data}", markup=False)
+
+
 @model_app.command("ls")
 def ls(
     url: UrlOption = None,

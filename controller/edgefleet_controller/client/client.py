@@ -7,6 +7,7 @@ from typing import Any
 from edgefleet_controller.client.administration import AdministrationCalls
 from edgefleet_controller.client.comparisons import ComparisonCalls
 from edgefleet_controller.client.devices import DeviceCalls
+from edgefleet_controller.client.imports import ImportCalls
 from edgefleet_controller.client.job import Job
 from edgefleet_controller.client.jobs import JobCalls
 from edgefleet_controller.client.models import ModelCalls
@@ -22,6 +23,7 @@ class Client(
     JobCalls,
     ComparisonCalls,
     ResultCalls,
+    ImportCalls,
     RegressionCalls,
     StudyCalls,
     AdministrationCalls,

@@ -33,8 +33,8 @@ def is_name_taken(session: Session, name: str) -> bool:
 
 
 def page_of_devices(session: Session, page: PageRequest) -> tuple[list[Device], str | None]:
-    """Devices, newest first."""
-    return fetch_page(session, select(Device), Device.id, page)
+    """Boards, newest first; what only stands for devices of other tools is none."""
+    return fetch_page(session, select(Device).where(Device.kind != "imported"), Device.id, page)
 
 
 def active_devices(session: Session) -> list[Device]:

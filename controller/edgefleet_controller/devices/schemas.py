@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from edgefleet_controller.dispatch.windows import Window
 
 DeviceKind = Literal["physical", "simulated", "emulated", "replay"]
+StoredDeviceKind = Literal[DeviceKind, "imported"]
 DeviceState = Literal["registered", "pending", "active", "held", "draining", "quarantined", "revoked"]
 PresenceState = Literal["never", "online", "draining", "offline"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -34,8 +35,9 @@ class DeviceView(BaseModel):
     id: str = Field(description="identifier, dev_...")
     name: str = Field(description="unique name")
     board: str = Field(description="board kind")
-    kind: DeviceKind = Field(
-        description="physical, simulated, emulated or replay; it decides the provenance of results"
+    kind: StoredDeviceKind = Field(
+        description="physical, simulated, emulated or replay; it decides the provenance of results. imported: no board, but "
+        "what figures of another tool were imported for"
     )
     state: DeviceState = Field(description="registered until its agent enrols; held devices get no work")
     presence: PresenceState = Field(description="whether the agent was heard of lately, and takes work")

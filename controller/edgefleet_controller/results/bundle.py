@@ -42,6 +42,7 @@ def write_bundle(record: RunRecord, blobs: BlobStore) -> IO[bytes]:
     order, report = record.run.order, record.report
     files = {str(order.get("artifact_name", "model")): order.get("artifact")}
     files |= {f"{name}.npz": order.get(name) for name in ("evaluation", "golden")}
+    files |= {str(order.get("profile_name")): order.get("profile")}
     files |= {f"samples/{name}.edgefleet-samples": ref for name, ref in (report.get("samples") or {}).items()}
     named = {name: ref["sha256"] for name, ref in files.items() if ref is not None}
     lost = [name for name, sha256 in named.items() if not blobs.exists(sha256)]
@@ -69,12 +70,11 @@ def _json(document: Any) -> str:
 
 def _readme(record: RunRecord, named: dict[str, str], lost: list[str]) -> str:
     environment = record.report.get("environment") or {}
+    again = ["Measure it again on a board of the same kind, in this folder:", "", f"    {command_of(record)}"]
     lines = [
         f"Run {record.run.id}: {record.title}",
         "",
-        "Measure it again on a board of the same kind, in this folder:",
-        "",
-        f"    {command_of(record)}",
+        *(["Imported from another tool; its file is in this folder."] if "profile" in record.run.order else again),
         "",
         f"Measured with: {_json(environment.get('runtime') or {}).strip()}",
         f"on: {_json(environment.get('host') or {}).strip()}",

@@ -24,7 +24,9 @@ class MeasuredArtifact:
 
 @dataclass(frozen=True)
 class HistoryPoint:
-    """One run of an artifact on a device. Intervals are those of its report; None where it has none."""
+    """One run of an artifact on a device. Intervals are those of its report, of latency over launches where it had several;
+    None where it has none.
+    """
 
     run_id: str
     at: datetime
@@ -59,6 +61,7 @@ def _recent(device_id: str) -> Select[str, str | None, datetime | None, str | No
 def history_of(session: Session, device_id: str, artifact_sha256: str) -> list[HistoryPoint]:
     """The artifact's runs on the device, oldest first, the last ``MAX_RUNS`` of the device's."""
     recent = _recent(device_id).subquery()
+    latency = Result.report["latency_ms"]
     query = (
         select(
             Result.run_id,
@@ -66,7 +69,8 @@ def history_of(session: Session, device_id: str, artifact_sha256: str) -> list[H
             Result.verdict,
             Result.provenance,
             Result.latency_p50_ms,
-            Result.report["latency_ms"]["intervals"]["p50"],
+            latency["launch_intervals"]["p50"],
+            latency["intervals"]["p50"],
             Result.energy_mj,
             Result.report["energy"]["expanded_uncertainty_mj"],
         )
@@ -75,9 +79,15 @@ def history_of(session: Session, device_id: str, artifact_sha256: str) -> list[H
         .order_by(recent.c.finished_at)
     )
     return [
-        HistoryPoint(run_id, at, verdict, provenance, p50, tuple(interval) if interval else None, energy, uncertainty)
-        for run_id, at, verdict, provenance, p50, interval, energy, uncertainty in session.execute(query)
+        HistoryPoint(run_id, at, verdict, provenance, p50, _interval(over_launches or of_samples), energy, uncertainty)
+        for run_id, at, verdict, provenance, p50, over_launches, of_samples, energy, uncertainty in session.execute(
+            query
+        )
     ]
+
+
+def _interval(stored: list[float] | None) -> tuple[float, float] | None:
+    return (stored[0], stored[1]) if stored else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from edgefleet_controller.db.tables import Result
+from edgefleet_controller.db.tables import Device, Job, Result, Run
 from edgefleet_controller.results.listing import ListedResult, listed_of, listed_query
 
 MAX_POINTS = 10_000
@@ -62,6 +62,12 @@ def points_of_jobs(session: Session, job_ids: Sequence[str]) -> FrontPoints:
     query = listed_query(with_errors=has_errors).where(of_jobs, Result.verdict != "invalid").limit(MAX_POINTS)
     rows = [listed_of(row) for row in session.execute(query)]
     return FrontPoints(rows, counts.get("invalid", 0), has_errors, n_points > MAX_POINTS)
+
+
+def imports_of_model(session: Session, model_id: str) -> list[str]:
+    """Jobs that hold profiles of other tools of the model."""
+    query = select(Job.id).join(Run, Run.job_id == Job.id).join(Device, Device.id == Run.device_id)
+    return list(session.scalars(query.where(Device.kind == "imported", Job.model_id == model_id).distinct()))
 
 
 def point_document(row: ListedResult) -> dict[str, Any]:

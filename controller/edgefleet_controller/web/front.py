@@ -13,7 +13,13 @@ from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.pagination import PageRequest
 from edgefleet_controller.results.listing import ListedResult
-from edgefleet_controller.results.points import FRONT_FIGURES, FrontPoints, point_document, points_of_jobs
+from edgefleet_controller.results.points import (
+    FRONT_FIGURES,
+    FrontPoints,
+    imports_of_model,
+    point_document,
+    points_of_jobs,
+)
 from edgefleet_controller.results.separated import Span, find_separated_front
 from edgefleet_controller.services import ReadSession
 from edgefleet_controller.web.rendering import SECURITY_HEADERS, render
@@ -35,6 +41,7 @@ class FrontQuery(BaseModel):
     z: FigureName | None = None
     device: str | None = Field(default=None, max_length=200)
     simulated: bool = False
+    imported: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +53,12 @@ class FrontQuery(BaseModel):
         """The figures of the front, each once."""
         return list(dict.fromkeys(name for name in (self.x, self.y, self.z) if name is not None))
 
+    @property
+    def provenances(self) -> set[str]:
+        """Whose figures are shown."""
+        asked_for = {"simulated": self.simulated, "imported": self.imported}
+        return {"measured", *(name for name, is_wanted in asked_for.items() if is_wanted)}
+
 
 def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[ListedResult, bool]]:
     """The points of the wish with whether nothing beats them; on each board apart, unless one is named: the winners first."""
@@ -54,7 +67,7 @@ def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[ListedResu
         for row in points.rows
         if all(getattr(row, name) is not None for name in wanted.figures)
         and (wanted.device in (None, row.device_name))
-        and (row.provenance == "measured" or (wanted.simulated and row.provenance == "simulated"))
+        and row.provenance in wanted.provenances
     ]
     flags: dict[str, bool] = {}
     for group in {(row.device_name, row.provenance) for row in kept}:
@@ -82,15 +95,26 @@ def _choose(session: Session, wanted: FrontQuery) -> tuple[list[Job], Job | None
     listed, _ = jobs.page_of_jobs(session, PageRequest(limit=N_JOBS))
     if wanted.job is not None:
         return listed, job_service.find(session, wanted.job)
-    completed = (job for job in listed if job.state == "completed" and job.remeasure_of is None)
+    completed = (job for job in listed if job.state == "completed" and job.remeasure_of is None and not _is_import(job))
     return listed, next(completed, listed[0] if listed else None)
+
+
+def _is_import(job: Job) -> bool:
+    return "imported" in job.request
+
+
+def _points(session: Session, job: Job) -> FrontPoints:
+    """Of the job, and of what other tools measured of its model."""
+    return points_of_jobs(session, list({job.id, *imports_of_model(session, job.model_id)}))
 
 
 @router.get("/front")
 def show_front(request: Request, wanted: Annotated[FrontQuery, Query()], session: ReadSession) -> Response:
     """The page; its table is that of the front as asked for, without any script."""
     listed, job = _choose(session, wanted)
-    points = points_of_jobs(session, [job.id]) if job is not None else FrontPoints([], 0, True, False)
+    if job is not None and _is_import(job):
+        wanted = wanted.model_copy(update={"imported": True})
+    points = _points(session, job) if job is not None else FrontPoints([], 0, True, False)
     rows = front_rows(points, wanted)
     return render(
         request,
@@ -110,7 +134,7 @@ def show_front(request: Request, wanted: Annotated[FrontQuery, Query()], session
 @router.get("/front/points.json")
 def list_points(session: ReadSession, job: Annotated[str, Query(max_length=200)]) -> Response:
     """The points of a job with all their figures, for the page's script."""
-    found = points_of_jobs(session, [job_service.find(session, job).id])
+    found = _points(session, job_service.find(session, job))
     figures = {
         name: {"label": one.label, "maximised": one.is_maximised, "share": one.is_share}
         for name, one in FRONT_FIGURES.items()

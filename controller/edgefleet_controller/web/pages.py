@@ -12,6 +12,7 @@ from edgefleet_controller.services import Services
 from edgefleet_controller.web import (
     administration,
     assets,
+    comparisons,
     devices,
     entrance,
     fleet,
@@ -37,6 +38,7 @@ ROUTERS: Sequence[APIRouter] = (
     models.router,
     runs.router,
     results.router,
+    comparisons.router,
     front.router,
     administration.router,
 )

@@ -87,6 +87,8 @@ VIEWER = {
     "GET /runs/{run_id}/bundle.zip",
     "GET /results",
     "GET /results/compare",
+    "GET /comparisons",
+    "GET /comparisons/{comparison_id}",
     "GET /front",
     "GET /front/points.json",
     "GET /models",
@@ -116,6 +118,7 @@ OPERATOR = {
     "POST /v1/jobs",
     "POST /v1/jobs/{job_id}/cancel",
     "POST /v1/jobs/{job_id}/remeasure",
+    "POST /v1/imports",
     "POST /v1/regressions/{regression_id}/acknowledge",
     "POST /v1/comparisons",
     "POST /v1/comparisons/{comparison_id}/cancel",
@@ -130,6 +133,7 @@ OPERATOR = {
     "POST /jobs/new",
     "POST /jobs/new/preview",
     "GET /jobs/new/recipe-schema",
+    "POST /comparisons/{comparison_id}/cancel",
     "POST /models/{model_id}/analysis",
 }
 ADMIN = {

@@ -28,15 +28,25 @@ def test_a_point_that_is_worse_in_one_figure_dominates_nothing_there_though_the_
     assert not dominates(slow, fast_and_perhaps_worse)
 
 
-def test_the_front_is_that_of_brute_force_and_does_not_depend_on_the_order() -> None:
-    rng = np.random.default_rng(1)
-    centres = rng.random((60, 3))
-    points = [[(c - 0.05, c, c + 0.05) for c in row] for row in centres]
-    flags = find_separated_front(points, [True] * 60)
-    expected = [not any(dominates(other, own) for other in points if other is not own) for own in points]
+@pytest.mark.parametrize("n_figures", [1, 2, 3])
+def test_the_front_is_that_of_brute_force_and_does_not_depend_on_the_order(n_figures: int) -> None:
+    rng = np.random.default_rng(n_figures)
+    # few values, so that many are equal, and intervals that touch
+    values, halves = rng.integers(0, 9, (300, n_figures)), rng.integers(0, 3, (300, n_figures)) / 2
+    points = [
+        [(v - h, v, v + h) for v, h in zip(row, half, strict=True)] for row, half in zip(values, halves, strict=True)
+    ]
+    reliable = (rng.random(300) < 0.7).tolist()
+    flags = find_separated_front(points, reliable)
+    by = list(zip(points, reliable, strict=True))
+    expected = [
+        not any(dominates(other, own) for other, other_is in by if other is not own and (other_is or not own_is))
+        for own, own_is in by
+    ]
     assert flags == expected
-    order = rng.permutation(60)
-    assert find_separated_front([points[i] for i in order], [True] * 60) == [flags[i] for i in order]
+    order = rng.permutation(300)
+    again = find_separated_front([points[i] for i in order], [reliable[i] for i in order])
+    assert again == [flags[i] for i in order]
 
 
 def test_a_suspect_point_pushes_no_valid_one_off_the_front() -> None:

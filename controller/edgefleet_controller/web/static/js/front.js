@@ -29,28 +29,57 @@ export function dominates(first, second) {
   return better;
 }
 
+// those that one of `by` beats: better in the first figure beyond the intervals, and not worse in the second; of all whose
+// first interval ends before, the best second value decides
+function beatenAlong(points, by, first, second) {
+  const ordered = [...by].sort((a, b) => a.spans[first][2] - b.spans[first][2]);
+  let best = Infinity;
+  const bests = ordered.map((one) => (best = Math.min(best, one.spans[second][1])));
+  return points.filter((one) => {
+    let [low, high] = [0, ordered.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (ordered[middle].spans[first][2] < one.spans[first][0]) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && bests[low - 1] <= one.spans[second][1];
+  });
+}
+
+function frontOfTwo(all) {
+  const beaten = new Set();
+  const compare = (points, by) => {
+    for (const one of [...beatenAlong(points, by, 0, 1), ...beatenAlong(points, by, 1, 0)]) beaten.add(one);
+  };
+  compare(all, all.filter((one) => one.reliable));
+  const doubtful = all.filter((one) => !one.reliable);
+  compare(doubtful, doubtful);
+  return all.filter((one) => !beaten.has(one));
+}
+
+function frontOfMore(all) {
+  const sum = (one) => one.spans.reduce((total, span) => total + span[1], 0);
+  const promising = all.map((one) => [sum(one), one]).sort((a, b) => a[0] - b[0]).map(([, one]) => one);
+  return all.filter((one) => !promising.some((other) => other !== one && (other.reliable || !one.reliable) && dominates(other.spans, one.spans)));
+}
+
 function frontOf(points, names) {
   const all = points.map((point) => ({ point, spans: spans(point, names), reliable: point.verdict === "valid" }));
-  const promising = [...all].sort((a, b) => a.spans.reduce((s, x) => s + x[1], 0) - b.spans.reduce((s, x) => s + x[1], 0));
-  return new Set(
-    all
-      .filter((one) => !promising.some((other) => other !== one && (other.reliable || !one.reliable) && dominates(other.spans, one.spans)))
-      .map((one) => one.point),
-  );
+  return new Set((names.length === 2 ? frontOfTwo(all) : frontOfMore(all)).map((one) => one.point));
 }
 
 function wishes() {
   const fields = new FormData(form);
   const names = [...new Set(["x", "y", "z"].map((name) => fields.get(name)).filter(Boolean))];
-  return { names, device: fields.get("device") || null, simulated: fields.has("simulated"), across: fields.has("across") };
+  return { names, device: fields.get("device") || null, shown: new Set(["measured", ...["simulated", "imported"].filter((name) => fields.has(name))]), across: fields.has("across") };
 }
 
-function chosen({ names, device, simulated }) {
+function chosen({ names, device, shown }) {
   return data.points.filter(
     (point) =>
       names.every((name) => point.figures[name]) &&
       (!device || point.device === device) &&
-      (point.provenance === "measured" || (simulated && point.provenance === "simulated")),
+      shown.has(point.provenance),
   );
 }
 
