@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from edgefleet_compression.child import Emit
-from edgefleet_compression.errors import StepError
+from edgefleet_compression.errors import DataInvalid, StepError, StudyInvalid
 from edgefleet_compression.studies.declaration import StudyScale
 from edgefleet_compression.studies.progress import no_progress
 from edgefleet_compression.studies.records import StudyFolder, UnitRecord
@@ -30,7 +30,8 @@ def run_units(
     external: Mapping[str, Mapping[str, Any]],
     emit: Emit = no_progress,
 ) -> list[UnitRecord]:
-    """Return the records of all units, in their order. A unit that fails is recorded with its cause, and the others go on.
+    """Return the records of all units, in their order. A unit that fails is recorded with its cause, and the others go on; data that cannot
+    be read end the run, since no unit could do without them.
 
     A run that was killed goes on with the first unit that has no record.
     """
@@ -52,6 +53,8 @@ def _carried_out(unit: Unit, folder: StudyFolder, executor: Executor) -> UnitRec
     began = time.perf_counter()
     try:
         record = executor.carry_out(unit, folder)
+    except (DataInvalid, StudyInvalid):
+        raise  # what is wrong with the data or the folder is wrong for every unit
     except StepError as error:
         cause = {"code": error.code, "message": error.message}
         record = UnitRecord(key=unit.key, arm=unit.arm.name, seed=unit.seed, error=cause)

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from tests.unit.compression.studies.study_examples import CountingExecutor, small_study
 
-from edgefleet_compression.errors import StudyInvalid
+from edgefleet_compression.errors import DataInvalid, StudyInvalid
 from edgefleet_compression.passes.specs import Quantize
 from edgefleet_compression.studies.analysis import analyse
 from edgefleet_compression.studies.lock import StudyLock, compare_with_lock, make_lock, read_lock
 from edgefleet_compression.studies.records import StudyFolder, UnitRecord
 from edgefleet_compression.studies.report import render_markdown, render_summary
 from edgefleet_compression.studies.running import run_units
-from edgefleet_compression.studies.units import units_of
+from edgefleet_compression.studies.units import Unit, units_of
 
 STUDY = small_study()
 SCALE = STUDY.scale("small")
@@ -72,6 +72,16 @@ def test_failed_units_are_told_and_leave_the_verdict_open(tmp_path: Path) -> Non
     assert {row["code"] for row in document["failures"]} == {"nothing_to_prune"}
     assert document["n_finished"] == 6
     assert "nothing_to_prune" in render_markdown(document)
+
+
+def test_unreadable_data_end_the_run_and_fail_no_unit(tmp_path: Path) -> None:
+    class WithoutData(CountingExecutor):
+        def carry_out(self, unit: Unit, folder: StudyFolder) -> UnitRecord:
+            raise DataInvalid("There is no data file.", code="data_missing")
+
+    with pytest.raises(DataInvalid):
+        carried_out(tmp_path, WithoutData())
+    assert not (tmp_path / "records").exists()
 
 
 def test_a_partial_study_reports_without_a_verdict(tmp_path: Path) -> None:
