@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 ENDED = ("completed", "failed", "cancelled")
@@ -68,14 +68,14 @@ class ReferenceModel:
     rows: dict[str, RunRow] = field(default_factory=dict)
     told_s: dict[tuple[str, int], float] = field(default_factory=dict)
     """the latest end of a lease that an agent may have been told, by run and attempt; the store may learn of it later"""
+    last_told_s: dict[tuple[str, int], float] = field(default_factory=dict)
+    """the end that it was told last, which is earlier where the clock was set back in between"""
 
     def observe(self, operation: Operation, rows: Rows) -> None:
         """Violation unless every change is one that this operation may make."""
         for run_id in self.rows.keys() - rows.keys():
             raise Violation(Kind.LOST, f"{run_id} is gone after {operation}")
-        if operation.name == "heartbeat" and operation.run_id is not None and operation.attempt is not None:
-            key = (operation.run_id, operation.attempt)
-            self.told_s[key] = max(self.told_s.get(key, 0.0), operation.at_s + operation.lease_s)
+        self._hear(operation)
         _require_one_lease_each(rows)
         _require_one_run_each(rows)
         for run_id, row in rows.items():
@@ -83,10 +83,28 @@ class ReferenceModel:
             if before is None:
                 _require_new(operation, row)
             elif before != row:
-                _require_reason(operation, before, row)
+                _require_reason(operation, self._as_told(before), row)
                 self._require_told(operation, before, row)
         self._require_effect(operation, rows)
         self.rows = dict(rows)
+
+    def _hear(self, operation: Operation) -> None:
+        """Remember what agents are told of their leases."""
+        if operation.name == "claim":  # it may have got its run again, with a new end, and the answer may be lost
+            mine = {run_id for run_id, row in self.rows.items() if row.device_id == operation.device_id}
+            self.last_told_s = {key: end_s for key, end_s in self.last_told_s.items() if key[0] not in mine}
+        if operation.name == "heartbeat" and operation.run_id is not None and operation.attempt is not None:
+            key, end_s = (operation.run_id, operation.attempt), operation.at_s + operation.lease_s
+            self.told_s[key] = max(self.told_s.get(key, 0.0), end_s)
+            if operation.status in (None, 200):
+                self.last_told_s[key] = end_s
+
+    def _as_told(self, row: RunRow) -> RunRow:
+        """The row with the end of the lease that its agent was told last, where that is the earlier one."""
+        end_s = self.last_told_s.get((row.run_id, row.attempt))
+        if row.state != "leased" or row.expires_s is None or end_s is None:
+            return row
+        return replace(row, expires_s=min(row.expires_s, end_s))
 
     def _require_told(self, operation: Operation, before: RunRow, after: RunRow) -> None:
         """A lease grows by its own heartbeats, stored at once or a little later, and by nothing else."""

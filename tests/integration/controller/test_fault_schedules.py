@@ -186,3 +186,22 @@ def test_model_notices_a_run_that_is_gone_and_a_result_that_changed(model: Refer
     model.observe(REPORT, changed(state="completed", result=(2, "sha"), expires_s=None))
     with pytest.raises(Violation, match="runs_double_counted"):
         model.observe(REPORT, changed(state="completed", result=(2, "another"), expires_s=None))
+
+
+@pytest.mark.parametrize("status", [200, None])
+def test_a_lease_whose_clock_was_set_back_ends_when_its_last_heartbeat_said(
+    model: ReferenceModel, status: int | None
+) -> None:
+    held = replace(HELD, expires_s=366.0)  # until 60 s after 306, and at 206 the agent hears of 60 s more
+    model.rows = {"r": held}
+    model.observe(Operation("heartbeat", "d", "r", attempt=2, status=status, at_s=206.0), {"r": held})
+    model.observe(Operation("sweep", at_s=267.0), changed(state="queued", expires_s=None))
+
+
+def test_an_order_that_was_given_again_starts_its_lease_anew(model: ReferenceModel) -> None:
+    held = replace(HELD, expires_s=366.0)
+    model.rows = {"r": held}
+    model.observe(Operation("heartbeat", "d", "r", attempt=2, status=200, at_s=206.0), {"r": held})
+    model.observe(Operation("claim", "d", at_s=250.0), {"r": replace(held, expires_s=310.0)})
+    with pytest.raises(Violation, match="stale_writes_accepted"):
+        model.observe(Operation("sweep", at_s=267.0), changed(state="queued", expires_s=None))
