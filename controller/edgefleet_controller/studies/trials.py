@@ -135,7 +135,8 @@ def _settle(session: Session, study: Study, trial: Trial, job: Job, spec: StudyS
 
 def _end_baseline(session: Session, trial: Trial, job: Job, outcome: Outcome) -> None:
     validated = outcome_of(session, job, "validation").values.get("accuracy")
-    values = {metric: figure_json(value) for metric, value in outcome.values.items()}
+    known = dict(outcome.values) | ({} if validated is None else {"accuracy": validated})
+    values = {metric: figure_json(value) for metric, value in known.items()}
     trial.outcome = {
         "values": values,
         "validation_accuracy": None if validated is None else validated.value,

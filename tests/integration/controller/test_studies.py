@@ -182,6 +182,11 @@ def test_a_study_goes_from_its_request_over_its_trials_to_its_report(each_fleet:
     assert shares[-1] > 0
     best = board["recommended"]["trial"]
     assert board["recommended"]["by"] == "check"
+    page = each_fleet.operator.get(f"/studies/{study_id}", headers={"Accept": "text/html"})
+    assert (page.status_code, f"<strong>trial {best}</strong>" in page.text) == (200, True)
+    drawn = each_fleet.get(f"/studies/{study_id}/charts/front")
+    assert sum(len(series["points"]) for series in drawn["series"]) == 3
+    assert each_fleet.operator.get(f"/studies/{study_id}/charts/volume?board=7").status_code == 404
     values = {trial["number"]: format_of(trial["recipe"]) for trial in site.trials(study_id)}
     tried = set(values.values()) - {"baseline"}
     distances = {name: math.hypot(SPEED_US[name] / 4000, BYTES[name] / 4000) for name in tried}
