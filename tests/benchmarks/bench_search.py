@@ -5,7 +5,7 @@ docs/search. The bench carries five of its rows out again, searches the table wi
 bench/search.json. With --grid it carries the whole grid out first, which takes most of an hour of one core; finished pieces
 are kept under bench/compression, so a grid that is stopped goes on where it was.
 
-    python tests/benchmarks/bench_search.py [--grid] [--seeds N] [--no-rerun] [--threads N]
+    python tests/benchmarks/bench_search.py [--grid [--part I N | --retime]] [--seeds N] [--no-rerun] [--threads N]
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.part:
             _make_part(shared, options.threads, *options.part)
             return 0
-        _carry_out_grid(shared, options.threads)
+        _carry_out_grid(shared, options.threads, retime=options.retime)
     if not TABLE.is_file():
         _say(f"there is no table at {TABLE}: make it with --grid")
         return 2
@@ -121,7 +121,7 @@ def _figures(courses: Sequence[Course], n_trials: int) -> dict[str, Any]:
     }
 
 
-def _carry_out_grid(shared: Path, threads: int) -> None:
+def _carry_out_grid(shared: Path, threads: int, *, retime: bool) -> None:
     from tests.benchmarks.search_rows.carrying_out import Grid, in_order_of_work  # loads torch
     from tests.benchmarks.search_rows.resnet20 import SPACE
 
@@ -129,7 +129,7 @@ def _carry_out_grid(shared: Path, threads: int) -> None:
 
     plans = in_order_of_work(grid(SPACE))
     with _workshop(shared, threads) as workshop:
-        works = Grid(workshop, _say)
+        works = Grid(workshop, _say, retime=retime)
         refused = _make_all(works, plans)
         made = [plan for plan in plans if plan.key not in refused]
         rows = {}
@@ -211,6 +211,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("I", "N"),
         help="with --grid: only make the files of structures I, I + N, ...",
     )
+    parser.add_argument("--retime", action="store_true", help="with --grid: measure the speed of every file anew")
     parser.add_argument("--seeds", type=int, default=20, help="of every sampler")
     parser.add_argument(
         "--threads", type=int, default=1, help="other numbers round otherwise: nothing kept is taken up"

@@ -49,10 +49,11 @@ class Timed:
 
 @dataclass
 class Grid:
-    """Carries rows of the space out, each piece once. again: kept accuracies and timings are not looked at."""
+    """Carries rows of the space out, each piece once. retime: kept timings are measured anew."""
 
     workshop: Workshop
     say: Callable[[str], None]
+    retime: bool = False
 
     def baseline(self) -> GridRow:
         """Return the uncompressed file in the reference runtime; its ratio is to itself."""
@@ -70,7 +71,8 @@ class Grid:
         outcome, validation = self.make(plan)
         path = self._outcome(plan)[1]
         runtime = get_target(plan.target).runtime
-        timed = Timed(**self._kept("ratio", outcome, lambda: asdict(self._timed(path, runtime))))
+        is_anew = self.retime and not reports
+        timed = Timed(**self._kept("ratio", outcome, lambda: asdict(self._timed(path, runtime)), is_anew=is_anew))
         return GridRow(
             point=dict(plan.point),
             size_bytes=outcome.size_bytes,
@@ -93,9 +95,11 @@ class Grid:
     def _reference_path(self) -> Path:
         return self._outcome(plan_of(SPACE, BASELINE_POINT))[1]
 
-    def _kept(self, what: str, outcome: Outcome, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _kept(
+        self, what: str, outcome: Outcome, make: Callable[[], dict[str, Any]], *, is_anew: bool = False
+    ) -> dict[str, Any]:
         key = content_key(search=what, file=outcome.sha256, data=DATA)
-        kept = self.workshop.store.read(key)
+        kept = None if is_anew else self.workshop.store.read(key)
         if kept is None:
             kept = make()
             self.workshop.store.finish(key, kept)
