@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edgefleet_controller.cli import job_options as options
+from edgefleet_controller.cli import search_options as wanted
 from edgefleet_controller.cli.listing import Column, CsvOption, percent, print_list
 from edgefleet_controller.cli.output import EXIT_FAILED, EXIT_USAGE, console, fail, print_json, reported_errors
 from edgefleet_controller.cli.progress import JobProgress
@@ -31,53 +32,40 @@ SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000_000, "GB": 1000_000_000}
 
 def search(
     model: Annotated[str, typer.Argument(help="Name or identifier of a model, or a file, which is registered first.")],
-    data: Annotated[
-        str | None, typer.Option(help="With a file: its data set, a .npz file or a packaged one such as digits.")
-    ] = None,
+    data: wanted.DataOption = None,
     target: options.TargetsOption = None,
     device: options.DevicesOption = None,
     match_label: options.MatchLabelOption = None,
     match_board: options.MatchBoardOption = None,
     needs_sensor: options.NeedsSensorOption = False,
-    objective: Annotated[
-        list[str] | None, typer.Option(help="Figure to make as good as possible; default: accuracy, latency_p50_ms.")
-    ] = None,
-    constraint: Annotated[
-        list[str] | None, typer.Option(help="Bound such as 'peak_memory_bytes<=50000000'; may be given several times.")
-    ] = None,
-    max_latency_p50_ms: Annotated[float | None, typer.Option(min=0, help="Longest median latency.")] = None,
-    max_latency_p90_ms: Annotated[float | None, typer.Option(min=0, help="Longest 90th percentile.")] = None,
-    max_size: Annotated[str | None, typer.Option(help="Largest file, such as 5MB or 800kB.")] = None,
-    max_energy_mj: Annotated[float | None, typer.Option(min=0, help="Most energy of an inference.")] = None,
-    min_retention: Annotated[float | None, typer.Option(min=0, help="Least share of the accuracy to keep.")] = None,
-    min_accuracy: Annotated[float | None, typer.Option(min=0, max=1, help="Least accuracy.")] = None,
-    goal: Annotated[list[str] | None, typer.Option(help="Bound at which the search ends early.")] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Budget for each kind of board.")] = 30,
-    batch: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one for each board.")] = None,
-    order: Annotated[
-        str, typer.Option(help="fixed: the same course whichever trial ends first; free: never waits.")
-    ] = "fixed",
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of its recipes.")] = 0,
-    technique: Annotated[
-        list[str] | None,
-        typer.Option(help="Only depth, width, calibration, rounding_trained or distillation; default: what suits."),
-    ] = None,
-    max_epochs: Annotated[int, typer.Option(min=1, help="Most epochs of one training.")] = 4,
-    space: Annotated[Path | None, typer.Option(help="A .json file with a space of one's own.")] = None,
-    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Begin without what earlier studies found.")] = False,
+    objective: wanted.ObjectiveOption = None,
+    constraint: wanted.ConstraintOption = None,
+    max_latency_p50_ms: wanted.MaxLatencyP50MsOption = None,
+    max_latency_p90_ms: wanted.MaxLatencyP90MsOption = None,
+    max_size: wanted.MaxSizeOption = None,
+    max_energy_mj: wanted.MaxEnergyMjOption = None,
+    min_retention: wanted.MinRetentionOption = None,
+    min_accuracy: wanted.MinAccuracyOption = None,
+    goal: wanted.GoalOption = None,
+    trials: wanted.TrialsOption = 30,
+    batch: wanted.BatchOption = None,
+    order: wanted.OrderOption = "fixed",
+    sampler: wanted.SamplerOption = "tpe",
+    seed: wanted.SeedOption = 0,
+    technique: wanted.TechniqueOption = None,
+    max_epochs: wanted.MaxEpochsOption = 4,
+    space: wanted.SpaceOption = None,
+    no_reuse: wanted.NoReuseOption = False,
     seconds: options.SecondsOption = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on the device.")] = None,
-    finalists: Annotated[int, typer.Option(min=0, help="Recipes that are measured again at the end.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each of them is.")] = 3,
-    no_compare: Annotated[
-        bool, typer.Option("--no-compare", help="Without the comparison in turns with the uncompressed model.")
-    ] = False,
+    threads: wanted.ThreadsOption = None,
+    finalists: wanted.FinalistsOption = 4,
+    rounds: wanted.RoundsOption = 3,
+    no_compare: wanted.NoCompareOption = False,
     priority: options.PriorityOption = None,
     compute: options.ComputeOption = None,
     deadline: options.DeadlineOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Follow the study and print what it found.")] = False,
+    name: wanted.NameOption = None,
+    watch_it: wanted.WatchItOption = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
