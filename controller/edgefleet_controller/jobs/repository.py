@@ -36,9 +36,10 @@ def page_of_jobs(session: Session, page: PageRequest) -> tuple[list[Job], str | 
     return fetch_page(session, select(Job), Job.id, page)
 
 
-def variants_of(session: Session, job_id: str) -> list[Variant]:
-    """The job's variants in its order."""
-    return list(session.scalars(select(Variant).where(Variant.job_id == job_id).order_by(Variant.ordinal)))
+def variants_of(session: Session, job_id: str, *, limit: int | None = None) -> list[Variant]:
+    """The job's variants in its order, or the first of them."""
+    query = select(Variant).where(Variant.job_id == job_id).order_by(Variant.ordinal)
+    return list(session.scalars(query.limit(limit)))
 
 
 def find_variant(session: Session, variant_id: str) -> Variant | None:

@@ -12,10 +12,11 @@ from edgefleet_controller.db.tables import Job
 from edgefleet_controller.jobs import repository as jobs
 from edgefleet_controller.jobs import service as job_service
 from edgefleet_controller.pagination import PageRequest
-from edgefleet_controller.results.listing import ListedResult
 from edgefleet_controller.results.points import (
     FRONT_FIGURES,
+    ExactPoint,
     FrontPoints,
+    PointRow,
     imports_of_model,
     point_document,
     points_of_jobs,
@@ -60,7 +61,7 @@ class FrontQuery(BaseModel):
         return {"measured", *(name for name, is_wanted in asked_for.items() if is_wanted)}
 
 
-def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[ListedResult, bool]]:
+def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[PointRow, bool]]:
     """The points of the wish with whether nothing beats them; on each board apart, unless one is named: the winners first."""
     kept = [
         row
@@ -70,8 +71,10 @@ def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[ListedResu
         and row.provenance in wanted.provenances
     ]
     flags: dict[str, bool] = {}
-    for group in {(row.device_name, row.provenance) for row in kept}:
-        members = [row for row in kept if (row.device_name, row.provenance) == group]
+    groups: dict[tuple[str | None, str], list[PointRow]] = {}
+    for row in kept:
+        groups.setdefault((row.device_name, row.provenance), []).append(row)
+    for members in groups.values():
         spans = [_spans(row, wanted.figures) for row in members]
         found = find_separated_front(spans, [row.verdict == "valid" for row in members])
         flags |= {row.run_id: flag for row, flag in zip(members, found, strict=True)}
@@ -79,8 +82,11 @@ def front_rows(points: FrontPoints, wanted: FrontQuery) -> list[tuple[ListedResu
     return sorted(rows, key=lambda pair: (not pair[1], getattr(pair[0], wanted.x)))
 
 
-def _spans(row: ListedResult, figures: Sequence[str]) -> list[Span]:
+def _spans(row: PointRow, figures: Sequence[str]) -> list[Span]:
     spans = []
+    if isinstance(row, ExactPoint):
+        values = [-getattr(row, name) if FRONT_FIGURES[name].is_maximised else getattr(row, name) for name in figures]
+        return [(value, value, value) for value in values]
     for name in figures:
         estimate = row.estimate(name)
         assert estimate is not None  # rows without it were left out

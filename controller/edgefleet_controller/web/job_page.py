@@ -17,6 +17,8 @@ from edgefleet_controller.results.service import variant_rows
 from edgefleet_controller.web.charts import Axis, Chart, Point, Series, Table
 
 N_EVENTS = 200
+MAX_STEPS = 300
+"""Variants whose steps are listed; those of a larger job are found in the list of results and by the command line."""
 MAX_ROWS = 500
 """Runs of a job whose table is written whole; a larger one is looked at in the list of results."""
 
@@ -36,6 +38,9 @@ class JobPage:
 
     job: Job
     variants: list[Variant]
+    n_variants: int
+    has_artifacts: bool
+    """there is something to measure again"""
     rows: list[VariantRow] | None
     n_runs: int
     events: list[JobEvent]
@@ -47,11 +52,6 @@ class JobPage:
         return self.job.state in repository.ENDED
 
     @property
-    def has_artifacts(self) -> bool:
-        """Whether there is something to measure again."""
-        return any(variant.artifact_key is not None for variant in self.variants)
-
-    @property
     def n_measured(self) -> int:
         """Rows whose figures may be drawn: tells a changed front."""
         return sum(row.latency_ms is not None for row in self.rows or ())
@@ -61,9 +61,12 @@ def job_page(session: Session, job_id: str) -> JobPage:
     """The page's content; NotFound if there is no such job."""
     job = jobs.find(session, job_id)
     n_runs = session.scalar(select(func.count(Run.id)).where(Run.job_id == job.id)) or 0
+    compiled = select(Variant.id).where(Variant.job_id == job.id, Variant.artifact_key.is_not(None))
     return JobPage(
         job=job,
-        variants=repository.variants_of(session, job.id),
+        variants=repository.variants_of(session, job.id, limit=MAX_STEPS),
+        n_variants=session.scalar(select(func.count(Variant.id)).where(Variant.job_id == job.id)) or 0,
+        has_artifacts=session.scalar(compiled.limit(1)) is not None,
         rows=variant_rows(session, job.id) if n_runs <= MAX_ROWS else None,
         n_runs=n_runs,
         events=last_events(session, job.id, N_EVENTS),

@@ -118,6 +118,24 @@ def test_a_job_s_page_has_the_table_and_the_front(fleet: Fleet, browser: httpx.C
     assert "<script>" not in page
 
 
+def test_the_front_of_a_large_job_has_the_same_figures_without_their_errors(
+    fleet: Fleet, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, job = fleet.add_device("bench"), fleet.add_job(("baseline",))
+    _, artifact = fleet.enqueue(job, device)
+    order = device.order()
+    device.upload(latency_blob())
+    assert device.report(order, make_report(artifact)).status_code == 200
+    path = f"/front/points.json?job={job['id']}"
+    [small] = browser.get(path).json()["points"]
+    monkeypatch.setattr("edgefleet_controller.results.points.MAX_WITH_ERRORS", 0)
+    [large] = browser.get(path).json()["points"]
+    assert {name: values[:1] for name, values in small.pop("figures").items()} == large.pop("figures")
+    assert small == large
+    page = browser.get(f"/front?job={job['id']}").text
+    assert "1 of 1 results are on the front." in page
+
+
 def test_pages_allow_our_own_scripts_only_and_no_framing(browser: httpx.Client) -> None:
     policy = browser.get("/fleet").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy

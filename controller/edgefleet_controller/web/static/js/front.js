@@ -232,6 +232,8 @@ async function begin() {
     const answer = await fetch(form.dataset.points, { headers: { Accept: "application/json" }, credentials: "same-origin" });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     data = await answer.json();
+    // figures whose errors are not known came alone
+    for (const point of data.points) for (const figure of Object.values(point.figures)) if (figure.length === 1) figure.push(figure[0], figure[0]);
   } catch (error) {
     figure.dataset.state = "failed";
     summary.textContent = `The points could not be loaded (${error.message}). The table is that of the page as it was asked for.`;
