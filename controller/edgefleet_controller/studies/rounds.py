@@ -32,7 +32,8 @@ class Measured:
     device: str
     provenance: str
     artifact_sha256: str | None
-    rounds: list[dict[Metric, Estimate]] = field(default_factory=list)
+    rounds: dict[int, dict[Metric, Estimate]] = field(default_factory=dict)
+    """by number, those that may be relied on"""
     verdicts: list[str] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
@@ -45,7 +46,7 @@ def rows_of(session: Session, job_ids: Sequence[str]) -> list[VariantRow]:
 def collect(rounds: Iterable[Sequence[VariantRow]]) -> dict[Key, dict[str, Measured]]:
     """Recipe and target -> device -> what was measured, as far as it may be relied on."""
     found: dict[Key, dict[str, Measured]] = {}
-    for rows in rounds:
+    for number, rows in enumerate(rounds):
         baselines = {row.device_id: row for row in rows if row.recipe == BASELINE_NAME}
         for row in rows:
             if row.run_id is None or row.device_id is None:
@@ -59,7 +60,7 @@ def collect(rounds: Iterable[Sequence[VariantRow]]) -> dict[Key, dict[str, Measu
             measured.verdicts.append(row.verdict.status)
             if row.verdict.status in TRUSTED:
                 measured.provenance = row.provenance or measured.provenance
-                measured.rounds.append(_values(row, baselines.get(row.device_id)))
+                measured.rounds[number] = _values(row, baselines.get(row.device_id))
     return found
 
 
@@ -69,9 +70,11 @@ def _values(row: VariantRow, baseline: VariantRow | None) -> dict[Metric, Estima
 
 def together(measured: Measured) -> dict[Metric, Estimate]:
     """One estimate for each figure that some round had."""
-    names = dict.fromkeys(metric for values in measured.rounds for metric in values)
+    names = dict.fromkeys(metric for values in measured.rounds.values() for metric in values)
     return {
-        metric: combined([values[metric] for values in measured.rounds if metric in values], is_same=_is_same(metric))
+        metric: combined(
+            [values[metric] for values in measured.rounds.values() if metric in values], is_same=_is_same(metric)
+        )
         for metric in names
     }
 
@@ -93,9 +96,9 @@ def combined(rounds: Sequence[Estimate], *, is_same: bool = False) -> Estimate:
 def speedup(baseline: Measured, measured: Measured, metric: Metric = "latency_p50_ms") -> Estimate | None:
     """The baseline's figure over this one's, round by round, so that a board's slow hour touches both; None without rounds."""
     pairs = [
-        (first[metric], second[metric])
-        for first, second in zip(baseline.rounds, measured.rounds, strict=False)
-        if metric in first and metric in second and second[metric].value > 0
+        (baseline.rounds[number][metric], own[metric])
+        for number, own in measured.rounds.items()
+        if metric in baseline.rounds.get(number, {}) and metric in own and own[metric].value > 0
     ]
     if not pairs:
         return None
