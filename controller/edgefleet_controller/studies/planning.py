@@ -1,5 +1,6 @@
 """Turns what is asked for into searches, one for each kind of board, and refuses what cannot be searched."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,8 +44,9 @@ def with_searches(
         try:
             check_objectives(objectives, (*constraints, *goals), unmeasurable=plan.unmeasurable)
             space = space_for(request, plan.targets, model)
-            known: dict[Metric, Reachable] = {"size_bytes": reachable_size(space, model)}
-            check_objectives(objectives, (*constraints, *goals), reachable=known)
+            if any(item.metric == "size_bytes" for item in (*constraints, *goals)):  # else the grid need not be made
+                known: dict[Metric, Reachable] = {"size_bytes": reachable_size(space, model)}
+                check_objectives(objectives, (*constraints, *goals), reachable=known)
             spec = make_spec(request, plan, space, objectives, constraints, goals)
             if request.reuse and request.space is None:
                 spec = spec.model_copy(update={"warm_starts": warm_points(spec, policies, nature_of_model(model))})
@@ -97,20 +99,30 @@ def make_spec(
 
 
 def objective_of(wanted: Metric | Objective) -> Objective:
-    """The objective of this name, or the one that is given."""
-    return wanted if isinstance(wanted, Objective) else Objective(metric=wanted)
+    """The objective of this name, or the one that is given; InvalidStudy ``frame_invalid`` for ends that are no numbers."""
+    if not isinstance(wanted, Objective):
+        return Objective(metric=wanted)
+    if not all(math.isfinite(end) for end in (wanted.best, wanted.worst) if end is not None):
+        raise InvalidStudy("frame_invalid", f"The frame of {wanted.metric} needs finite ends.")
+    return wanted
 
 
 def constraint_of(wanted: str | Constraint) -> Constraint:
     """The bound that ``METRIC<=VALUE`` or ``METRIC>=VALUE`` says; InvalidStudy ``constraint_invalid`` for anything else."""
     if isinstance(wanted, Constraint):
-        return wanted
+        return _finite(wanted)
     found = FORM.fullmatch(wanted)
     try:
         if found is None:
             raise ValueError("it is neither METRIC<=VALUE nor METRIC>=VALUE")
         bound = {"maximum" if found["relation"] == "<=" else "minimum": float(found["value"])}
-        return Constraint.model_validate({"metric": found["figure"], **bound})
+        return _finite(Constraint.model_validate({"metric": found["figure"], **bound}))
     except (ValueError, SearchInvalid) as err:
         first = str(err).splitlines()[0]
         raise InvalidStudy("constraint_invalid", f"The constraint {wanted!r} cannot be used: {first}.") from err
+
+
+def _finite(constraint: Constraint) -> Constraint:
+    if not math.isfinite(constraint.bound):
+        raise InvalidStudy("constraint_invalid", f"The bound of {constraint.metric} is not a finite number.")
+    return constraint

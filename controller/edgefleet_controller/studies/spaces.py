@@ -32,7 +32,10 @@ def space_for(request: StudyCreate, targets: Sequence[str], model: Model) -> Sea
         techniques = request.techniques or TECHNIQUES
         return space_of(nature_of_model(model), choices, supplies, techniques=techniques, seed=request.seed)
     document: JsonObject = dict(request.space)
-    axes = [axis for axis in document.get("axes", ()) if not _chooses_target(axis)]
+    given = document.get("axes", [])
+    if not isinstance(given, list):
+        return parse_space(document)  # which refuses it, and says why
+    axes = [axis for axis in given if not _chooses_target(axis)]
     if len(choices) > 1:
         values = tuple(Choice(value=choice.name) for choice in choices)
         axes.append(CategoricalAxis(name=TARGET_AXIS, choices=values).model_dump(mode="json"))

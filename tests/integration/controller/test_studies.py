@@ -229,6 +229,8 @@ REFUSED: tuple[tuple[JsonObject, str], ...] = (
     ({"objectives": ["latency_p50_ms", "latency_p50_ms"]}, "objective_repeated"),
     ({"constraints": ["colour<=3"]}, "constraint_invalid"),
     ({"constraints": ["latency_p90_ms<=fast"]}, "constraint_invalid"),
+    ({"constraints": ["latency_p90_ms<=inf"]}, "constraint_invalid"),
+    ({"space": {"axes": 5}}, "space_invalid"),
     ({"n_trials": 0}, "budget_too_small"),
     ({"targets": ["nonsense"]}, "unknown_target"),
     ({"targets": ["tensorrt-8.2"]}, "no_board_for_study"),
