@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from edgefleet_controller.cli.listing import Column, CsvOption, print_list
 from edgefleet_controller.cli.output import EXIT_USAGE, console, error_console, fail, print_json, print_table
 from edgefleet_controller.cli.session import JsonOption
 
@@ -23,16 +24,19 @@ FolderOption = Annotated[
 ThreadsOption = Annotated[int, typer.Option(min=1, max=256, help="Threads of torch and of the runtime.")]
 
 
+NAME_COLUMNS = (Column("number"), Column("name"), Column("question"), Column("cost", "cost at scale small"))
+
+
 @study_app.command("names")
-def list_names(as_json: JsonOption = False) -> None:
+def list_names(json_output: JsonOption = False, csv_output: CsvOption = False) -> None:
     """List the declared studies with what each asks."""
     from edgefleet_compression.studies.registry import STUDIES
 
-    if as_json:
-        print_json([study.model_dump(mode="json", exclude={"scales"}) for study in STUDIES.values()])
-        return
-    rows = [(study.number, study.name, study.question, study.scale("small").expected) for study in STUDIES.values()]
-    print_table(("number", "name", "question", "cost at scale small"), rows)
+    rows = [
+        study.model_dump(mode="json", exclude={"scales"}) | {"cost": study.scale("small").expected}
+        for study in STUDIES.values()
+    ]
+    print_list(rows, NAME_COLUMNS, json_output=json_output, csv_output=csv_output)
 
 
 @study_app.command("run")
