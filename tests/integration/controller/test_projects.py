@@ -159,7 +159,9 @@ def test_the_owner_finds_all_of_it(each_two: TwoProjects) -> None:
         assert answer.status_code == 200, f"{route}: {answer.status_code} {answer.text}"
 
 
-@pytest.mark.parametrize("path", ["devices", "models", "jobs", "runs", "comparisons", "studies", "regressions", "webhooks"])
+@pytest.mark.parametrize(
+    "path", ["devices", "models", "jobs", "runs", "comparisons", "studies", "regressions", "webhooks"]
+)
 def test_lists_hold_one_s_own_only(two: TwoProjects, path: str) -> None:
     assert two.stranger.get(f"/v1/{path}").json()["items"] == []
     assert len(two.owner.get(f"/v1/{path}").json()["items"]) > 0
