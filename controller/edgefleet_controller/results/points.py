@@ -110,7 +110,8 @@ def _exact(session: Session, job_ids: Sequence[str]) -> list[PointRow]:
         .where(Run.job_id.in_(job_ids), Result.verdict != "invalid")
         .limit(MAX_POINTS)
     )
-    return [ExactPoint(*row[:-1], *named[row[-1]]) for row in map(tuple, session.execute(query))]
+    rows: Sequence[Any] = session.execute(query).all()
+    return [ExactPoint._make((*row[:-1], *named[row[-1]])) for row in rows]
 
 
 def imports_of_model(session: Session, model_id: str) -> list[str]:
