@@ -11,6 +11,10 @@ Answer = TypeVar("Answer")
 MAX_BATCH = 64
 
 
+GATHER_S = 0.004
+"""Under load a batch waits so long for those whose requests are just being read: one transaction instead of two."""
+
+
 class GroupCommit(Generic[Item, Answer]):
     """Runs ``process`` in a thread on batches of items, one batch at a time.
 
@@ -33,8 +37,12 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _work(self) -> None:
         try:
+            n_before = 0
             while self._waiting:
+                if n_before > 1:
+                    await asyncio.sleep(GATHER_S)
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                n_before = len(batch)
                 await self._answer(batch)
         finally:
             self._worker = None

@@ -25,6 +25,8 @@ from edgefleet_controller.runs.followers import UNFINISHED, settle_variant
 
 LOG = logging.getLogger(__name__)
 MAX_NOTES = 1000
+_EVENTS = insert(JobEvent.metadata.tables[JobEvent.__tablename__])
+"""Past the ORM, which would look at each row."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Aftermath:
 def _write(session: Session, notes: Sequence[Note]) -> None:
     entries = [_entry(session, note) for note in notes if note.job_id is not None]
     if entries:
-        session.execute(insert(JobEvent), entries)
+        session.execute(_EVENTS, entries)
     job_ids = sorted({note.job_id for note in notes if note.job_id is not None})
     if job_ids:
         raised = update(Job).where(Job.id.in_(job_ids)).values(version=Job.version + 1)

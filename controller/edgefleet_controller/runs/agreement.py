@@ -15,9 +15,10 @@ from edgefleet_agent.wire.samples import SamplesInvalid as UnreadableSamples
 from edgefleet_agent.wire.samples import decode_samples
 from edgefleet_compression.metrics import prediction_metrics
 from edgefleet_controller.blobs.store import BlobStore
-from edgefleet_controller.db.tables import Artifact, Run, Variant
+from edgefleet_controller.db.tables import Artifact, Variant
 from edgefleet_controller.errors import StoreUnavailable
 from edgefleet_controller.runs import errors
+from edgefleet_controller.runs.held import HeldRun
 
 JsonObject = dict[str, Any]
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ class _HostAnswers:
     n_classes: int
 
 
-def check_predictions(session: Session, run: Run, report: RunReport, blobs: BlobStore) -> CheckedPredictions:
+def check_predictions(session: Session, run: HeldRun, report: RunReport, blobs: BlobStore) -> CheckedPredictions:
     """Agreement with the host (share of samples for which both name the same class), and metrics against the labels.
 
     Raises SamplesInvalid for predictions of the device that cannot be read or lie outside the evaluation set.
@@ -70,7 +71,7 @@ def compare(n: int, differ: Sequence[int]) -> JsonObject:
     return {"share": 1 - len(differ) / n, "n": n, "n_disagree": len(differ), "samples": list(differ[:MAX_LISTED])}
 
 
-def _host_answers(session: Session, run: Run, blobs: BlobStore) -> _HostAnswers | None:
+def _host_answers(session: Session, run: HeldRun, blobs: BlobStore) -> _HostAnswers | None:
     variant = session.get(Variant, run.variant_id) if run.variant_id is not None else None
     artifact = session.get(Artifact, variant.artifact_key) if variant is not None and variant.artifact_key else None
     ref: Mapping[str, Any] | None = artifact.accuracy_host.get(PREDICTIONS) if artifact is not None else None

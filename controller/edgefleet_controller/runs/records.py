@@ -9,12 +9,13 @@ from edgefleet_agent.wire.reasons import Reason
 from edgefleet_agent.wire.report import RunReport
 from edgefleet_controller.db.database import now_of
 from edgefleet_controller.db.tables import ComparisonResult, Run
+from edgefleet_controller.runs.held import HeldRun
 from edgefleet_controller.runs.verification import BLOCKS, LATENCY_SAMPLES
 
 
 def result_of(
     session: Session,
-    run: Run,
+    run: Run | HeldRun,
     report: RunReport,
     report_sha256: str,
     figures: LatencyFigures | None,
@@ -48,7 +49,7 @@ def result_of(
     }
 
 
-def comparison_result_of(run: Run, report: RunReport) -> ComparisonResult | None:
+def comparison_result_of(run: HeldRun, report: RunReport) -> ComparisonResult | None:
     """The figures of an A/B or A/A run; None for other runs and for failed ones."""
     if run.comparison_id is None:
         return None

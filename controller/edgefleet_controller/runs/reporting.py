@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -16,7 +16,7 @@ from edgefleet_agent.wire.reasons import ErrorCode
 from edgefleet_agent.wire.report import RunReport
 from edgefleet_controller.blobs.store import BlobStore
 from edgefleet_controller.db.database import announce, now_of
-from edgefleet_controller.db.tables import ComparisonResult, Device, Result, Run, Variant
+from edgefleet_controller.db.tables import ComparisonResult, Device, Result
 from edgefleet_controller.dispatch.roster import Card
 from edgefleet_controller.errors import NotFound
 from edgefleet_controller.runs import verification
@@ -24,6 +24,7 @@ from edgefleet_controller.runs.aftermath import Note
 from edgefleet_controller.runs.agreement import check_predictions
 from edgefleet_controller.runs.errors import ReportRefused, SamplesMissing, StaleAttempt
 from edgefleet_controller.runs.faults import failure_of, why_quarantine, with_failure
+from edgefleet_controller.runs.held import HeldRun, read_locked, write_ends
 from edgefleet_controller.runs.records import comparison_result_of, result_of
 
 JsonObject = dict[str, Any]
@@ -109,8 +110,8 @@ def complete_all(
 
     A report that contradicts its order, device or samples fails the run and is not stored.
     """
-    runs, names = _locked(session, {one.request.run_id for one in handed})
-    stored, rows = _accepted(session, [one for one in handed if not _is_held(runs, one)]), _Rows()
+    runs = read_locked(session, {one.request.run_id for one in handed})
+    stored, rows = _accepted(session, [one for one in handed if not _is_held(runs, one)]), _Rows(runs.values())
     answers: list[Completion | Exception] = []
     for one in handed:
         run = runs.get(one.request.run_id)
@@ -118,24 +119,14 @@ def complete_all(
         if isinstance(answer, Completion) and not answer.is_duplicate and run is not None:
             changes = _bookkeeping(session, run, one.card, quarantine_after)
             rows.devices.append(changes)
-            note, card = _note(run, one.request.report, names), _with(one.card, changes)
+            note, card = _note(run, one.request.report), _with(one.card, changes)
             answer = Completion(refusal=answer.refusal, note=note, card=card)
         answers.append(answer)
     rows.write(session)
     return answers
 
 
-def _locked(session: Session, run_ids: Set[str]) -> tuple[dict[str, Run], dict[str, str]]:
-    """The runs by identifier, locked, and the names of their variants."""
-    query = select(Run, Variant.name).outerjoin(Variant, Variant.id == Run.variant_id).where(Run.id.in_(run_ids))
-    locked = query.order_by(Run.id).with_for_update(of=Run).execution_options(populate_existing=True)
-    found = session.execute(locked).all()
-    return {run.id: run for run, _ in found}, {
-        run.variant_id: name for run, name in found if run.variant_id is not None
-    }
-
-
-def _is_held(runs: Mapping[str, Run], one: Handed) -> bool:
+def _is_held(runs: Mapping[str, HeldRun], one: Handed) -> bool:
     """Whether the report is about the present attempt, so that no report of it can have been accepted yet."""
     run = runs.get(one.request.run_id)
     return run is not None and run.state == "leased" and run.attempt == one.request.attempt
@@ -152,15 +143,16 @@ def _accepted(session: Session, handed: Sequence[Handed]) -> dict[str, tuple[int
 
 @dataclass
 class _Rows:
-    """What a batch writes beside the runs' own rows."""
+    """What a batch writes."""
 
+    runs: Iterable[HeldRun]
     results: list[JsonObject] = field(default_factory=list)
     comparisons: list[ComparisonResult] = field(default_factory=list)
     devices: list[JsonObject] = field(default_factory=list)
 
     def write(self, session: Session) -> None:
         """Insert and update many rows by few statements."""
-        session.flush()
+        write_ends(session, self.runs)
         if self.results:
             session.execute(_RESULTS, self.results)
         session.add_all(self.comparisons)
@@ -172,7 +164,7 @@ class _Rows:
 
 def _complete(
     session: Session,
-    run: Run | None,
+    run: HeldRun | None,
     one: Handed,
     stored: dict[str, tuple[int, str]],
     blobs: BlobStore,
@@ -193,8 +185,8 @@ def _complete(
     except SamplesMissing as err:
         return err
     except ReportRefused as refusal:
-        run.error = {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)}
-        _close(session, run, "failed")
+        error = {"code": refusal.code, "message": refusal.message, "detail": dict(refusal.extra)}
+        run.end("failed", now_of(session), error)
         return Completion(refusal=refusal)
     row = result_of(session, run, request.report, one.sha256, one.figures, one.document)
     rows.results.append(row | {"host_agreement": checked.agreement, "metrics": checked.metrics})
@@ -205,7 +197,7 @@ def _complete(
     return Completion()
 
 
-def _require_ordered(one: Handed, run: Run) -> None:
+def _require_ordered(one: Handed, run: HeldRun) -> None:
     report = one.request.report
     verification.require_provenance(one.card.kind, report)
     verification.require_ordered_artifact(run.order, report)
@@ -214,21 +206,16 @@ def _require_ordered(one: Handed, run: Run) -> None:
         raise one.refusal
 
 
-def _end(session: Session, run: Run, report: RunReport) -> None:
+def _end(session: Session, run: HeldRun, report: RunReport) -> None:
     if report.error is None:
-        _close(session, run, "completed")
+        run.end("completed", now_of(session))
     elif report.error.code is ErrorCode.CANCELLED and run.cancel_requested:
-        _close(session, run, "cancelled")
+        run.end("cancelled", now_of(session))
     else:
-        run.error = report.error.model_dump(mode="json")
-        _close(session, run, "failed")
+        run.end("failed", now_of(session), report.error.model_dump(mode="json"))
 
 
-def _close(session: Session, run: Run, state: str) -> None:
-    run.state, run.finished_at, run.lease_expires_at = state, now_of(session), None
-
-
-def _note(run: Run, report: RunReport, names: Mapping[str, str]) -> Note:
+def _note(run: HeldRun, report: RunReport) -> Note:
     said = {
         "completed": f"{report.provenance.value}, {report.verdict.status.value}",
         "cancelled": "the agent stopped the run",
@@ -242,12 +229,12 @@ def _note(run: Run, report: RunReport, names: Mapping[str, str]) -> Note:
         job_id=run.job_id,
         variant_id=run.variant_id,
         comparison_id=run.comparison_id,
-        variant_name=names.get(run.variant_id or ""),
+        variant_name=run.variant_name,
         is_end=True,
     )
 
 
-def _bookkeeping(session: Session, run: Run, card: Card, quarantine_after: int) -> JsonObject:
+def _bookkeeping(session: Session, run: HeldRun, card: Card, quarantine_after: int) -> JsonObject:
     """What changes in the device's row; the identifier alone where nothing does."""
     changes: JsonObject = {"id": card.id}
     if run.artifact_sha256 is not None and run.artifact_sha256 != card.last_artifact_sha256:

@@ -17,6 +17,7 @@ from tests.integration.conftest import PostgresServer
 
 from edgefleet_controller.dispatch.lease_book import LeaseBook
 from edgefleet_controller.runs import reporting, repository
+from edgefleet_controller.runs.held import write_ends
 
 SEEDS = (1, 2, 3, 4)
 
@@ -65,7 +66,7 @@ def with_a_commit_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     write = reporting._Rows.write
 
     def commit_first(rows: reporting._Rows, session: Session) -> None:
-        session.flush()
+        write_ends(session, rows.runs)
         session.commit()
         write(rows, session)
 
