@@ -1,83 +1,25 @@
 """A study that was submitted: wait for it, read its trials, its front and what it recommends."""
 
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from edgefleet_controller.client.errors import JsonObject, StudyDidNotComplete
-from edgefleet_controller.client.waiting import TERMINAL_JOB_STATES
-
-if TYPE_CHECKING:
-    from edgefleet_controller.client.client import Client
+from edgefleet_controller.client.followed import Followed
 
 
-class Study:
-    """A study of a controller as it was last seen; ``refresh`` and ``wait`` look again."""
+class Study(Followed):
+    """A study of a controller as it was last seen; ``refresh`` and ``wait`` look again.
 
-    def __init__(self, client: "Client", document: JsonObject) -> None:
-        self._client = client
-        self.document = document
+    Its state is queued, running, waiting, checking, cancelling, cancelled, completed or failed.
+    """
 
-    def __repr__(self) -> str:
-        return f"Study({self.id!r}, {self.name!r}, {self.state!r})"
+    path = "studies"
+    did_not_complete = StudyDidNotComplete
 
-    @property
-    def id(self) -> str:  # the name that the API gives it
-        """Identifier, stu_..."""
-        return str(self.document["id"])
+    def _look(self) -> JsonObject:
+        return self._client.study(self.id)
 
-    @property
-    def name(self) -> str:
-        """Name."""
-        return str(self.document["name"])
-
-    @property
-    def state(self) -> str:
-        """queued, running, waiting, checking, cancelling, cancelled, completed or failed."""
-        return str(self.document["state"])
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether it is completed, failed or cancelled."""
-        return self.state in TERMINAL_JOB_STATES
-
-    @property
-    def url(self) -> str:
-        """Its page."""
-        return f"{self._client.url}/studies/{self.id}"
-
-    def refresh(self) -> "Study":
-        """Look again; returns itself."""
-        self.document = self._client.study(self.id)
-        return self
-
-    def wait(
-        self,
-        *,
-        progress: bool = False,
-        timeout_s: float | None = None,
-        on_change: Callable[["Study"], None] | None = None,
-    ) -> "Study":
-        """Wait until it completed; returns itself.
-
-        ``progress``: print each new message to standard error. Raises StudyDidNotComplete if it failed or was cancelled, whose
-        front so far stays; ClientError ``wait_timed_out`` after ``timeout_s``; the study goes on then.
-        """
-        said = ""
-
-        def take(document: JsonObject) -> None:
-            nonlocal said
-            self.document = document
-            if progress and (line := _line(document)) != said:
-                said = line
-                sys.stderr.write(line + "\n")
-            if on_change is not None:
-                on_change(self)
-
+    def _follow(self, take: Callable[[JsonObject], None], timeout_s: float | None) -> None:
         self._client.wait_for_study(self.id, take, timeout_s=timeout_s)
-        if self.state != "completed":
-            raise StudyDidNotComplete(self.document)
-        return self
 
     def trials(self) -> list[JsonObject]:
         """Its trials so far."""
@@ -107,7 +49,3 @@ class Study:
         if not chosen:
             raise KeyError(f"the study knows no board {board!r}; it has {', '.join(one['board'] for one in boards)}")
         return chosen[0]
-
-
-def _line(document: JsonObject) -> str:
-    return f"{document['id']} {document['state']} [{100 * document['progress']:3.0f} %] {document['message']}"
