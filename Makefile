@@ -57,8 +57,9 @@ test: setup $(BOARD_VENVS) .venv-tflite/.ready
 	EDGEFLEET_TFLITE_PYTHON="$(CURDIR)/.venv-tflite/bin/python" \
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
 
-# a file of tests stays on one worker, the long ones of tests/acceptance first; each test's processes have their own host lock
-TEST_WORKERS ?= 2
+# a file of tests stays on one worker, the long ones of tests/acceptance first, which wait more than they compute: one worker
+# more than cores; each test's processes have their own host lock
+TEST_WORKERS ?= 3
 
 # CI must not skip what needs the boards' interpreters
 require-board-pythons:
